@@ -1,0 +1,278 @@
+// dropkit: DropBlock and its family of structured dropout, as one framework-free C++20 core.
+//
+// Every method draws a bit per *unit* (an element, a channel, a sample, a block's seed, a hole), *spreads* units onto
+// elements, and applies one affine map to kept and another to dropped elements:
+//
+//   ParseSpec("dropblock:block=7") -> Spec;   Sample(spec, p, key, view) -> Mask;   Apply(mask, pass, x) -> y
+//
+// Contracts, true of every backend and binding:
+//  1. The pattern depends on (spec, p, key, channels, spatial sizes, global sample index) alone: not on the batch size,
+//     threads, vector width, device, layout, dtype, alignment, or how a batch is split. Units shared over the batch use
+//     index 0. y is independent of the split for normalize=none|asked|expected and over=sample|plane; for over=tensor
+//     when `kept` and `total` are those of the whole batch.
+//  2. The probability used is T / 2^32, T = round(p * 2^32); gains come from T or from the counts, never from p.
+//  3. Bit 1 = keep, least significant first, in the memory order of x. A mask may be coarse: it carries strides.
+//  4. Sample and Apply do not synchronise with the host and, given scratch, do not allocate.
+//  5. Kept: t = x * a, then t + b only if b != 0. Dropped: d if c == 0, else x * c, then + d. Each step is one f32
+//     operation (f64 for f64 tensors), round to nearest even, never contracted; then one conversion to the dtype. A
+//     dropped NaN or Inf becomes exactly the fill value. All dropped gives the fill value everywhere, never NaN. p = 0
+//     gives y bitwise equal to x. A p read from memory that is NaN or outside [0, 1] makes every output NaN.
+//  6. The backward pass is the same Apply on the same bits; it is linear, so it differentiates again.
+//  7. Nothing here prints, aborts or throws: a must-use Status names the argument, its value and the values allowed, and
+//     then nothing has been written.
+//
+// The draw is defined to the last bit in docs/draws.md. Functions are thread-safe unless they share an output.
+#ifndef DROPKIT_DROPKIT_H_
+#define DROPKIT_DROPKIT_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#if defined(_WIN32)
+#define DROPKIT_API __declspec(dllexport)
+#else
+#define DROPKIT_API __attribute__((visibility("default")))
+#endif
+
+namespace dropkit {
+
+// Version of docs/draws.md that this library draws by. Part of every full spec line.
+inline constexpr int kDrawVersion = 1;
+
+// The outcome of a call. Ok costs nothing; an error holds one sentence: argument, value, what is allowed.
+class [[nodiscard]] Status {
+ public:
+  enum class Code : uint8_t { kOk, kInvalid, kUnavailable, kInternal };
+  Status() = default;
+  static Status Invalid(std::string message) { return Status(Code::kInvalid, std::move(message)); }
+  static Status Unavailable(std::string message) { return Status(Code::kUnavailable, std::move(message)); }
+  static Status Internal(std::string message) { return Status(Code::kInternal, std::move(message)); }
+  bool ok() const { return code_ == Code::kOk; }
+  Code code() const { return code_; }
+  const std::string& message() const { return message_; }
+
+ private:
+  Status(Code code, std::string message) : code_(code), message_(std::move(message)) {}
+  Code code_ = Code::kOk;
+  std::string message_;
+};
+
+// ---------------------------------------------------------------- Spec: what to drop
+
+enum class Method : uint8_t { kDropout, kSpatialDropout, kDropPath, kDropBlock, kCutout, kDropConnect };
+enum class Share : uint8_t { kNone, kChannels, kBatch, kAll };           // which axes use one mask together
+enum class Normalize : uint8_t { kKept, kExpected, kAsked, kNone };      // the law of the gain on kept elements
+enum class Over : uint8_t { kTensor, kSample, kPlane };                  // what `kept` is counted over
+enum class Fill : uint8_t { kNumber, kNoise };                           // what dropped elements become
+enum class Region : uint8_t { kValid, kWhole };                          // where a block may be centred
+enum class Rate : uint8_t { kPaper, kCalibrated, kPlain, kRaw };         // how p becomes the seeds' probability
+enum class Anchor : uint8_t { kBefore, kAfter };                         // even blocks, region=whole: the longer side
+enum class Clip : uint8_t { kAxis, kSquare, kNone, kError };             // a block larger than the map
+
+// A method and its static structure; p is not part of it. Plain data: copy freely. Made by ParseSpec; fields that the
+// method does not use hold their defaults.
+struct Spec {
+  Method method = Method::kDropBlock;
+  Share share = Share::kNone;
+  Normalize normalize = Normalize::kKept;
+  Over over = Over::kTensor;
+  Fill fill = Fill::kNumber;
+  double fill_value = 0.0;
+  Region region = Region::kValid;
+  Rate rate = Rate::kPaper;
+  Anchor anchor = Anchor::kBefore;
+  Clip clip = Clip::kAxis;
+  double gamma_scale = 1.0;
+  int extent_dims = 0;               // how many numbers block= or size= had; 1 number serves every axis
+  int64_t extent[3] = {7, 7, 7};     // block= (dropblock) or size= (cutout), in elements, per axis
+  int64_t holes = 1;
+  bool operator==(const Spec&) const = default;
+};
+
+// Reads a spec line, METHOD[:KEY=VALUE,...] or PRESET[:KEY=VALUE,...], such as "dropblock:block=7,rate=calibrated".
+// Errors name the key, its value and what is allowed, with the nearest known word for an unknown one. Memoised by text:
+// a repeated line costs one hash look-up.
+DROPKIT_API Status ParseSpec(std::string_view line, Spec* spec);
+// Reads a case line, SPEC[@P]; without @P, p is the method's or preset's default.
+DROPKIT_API Status ParseCase(std::string_view line, Spec* spec, float* p);
+// The short form has the keys that differ from the method's defaults, the full form every key and the draw's version
+// ("dropblock:...,draw=1"). Both parse back to an equal Spec. A released full line keeps its meaning for ever.
+enum class SpecForm : uint8_t { kShort, kFull };
+DROPKIT_API std::string PrintSpec(const Spec& spec, SpecForm form = SpecForm::kShort);
+
+// A row of the method table, for people and for bindings: what `dropkit methods` prints.
+struct MethodInfo {
+  std::string name, unit, spread, keys, paper, full_line;
+  float default_p;
+};
+DROPKIT_API std::vector<MethodInfo> Methods();
+// A preset: a name for a spec that does what a paper, recipe or peer does.
+struct PresetInfo {
+  std::string name, full_line, source;
+  float default_p;
+};
+DROPKIT_API std::vector<PresetInfo> Presets();
+
+// ---------------------------------------------------------------- View, Key, Probability
+
+enum class DType : uint8_t { kF32, kF16, kBF16, kF64 };
+DROPKIT_API size_t SizeOf(DType dtype);
+DROPKIT_API const char* Name(DType dtype);
+
+// A tensor of `samples` x `channels` x spatial sizes, in memory that belongs to the caller. Strides are in elements, may
+// be any (also 0 or negative for inputs), and need no order; channels first or last and dense are the fast cases. With
+// method drop_connect the view is a weight: samples = 1 (or the batch, for per-sample weights), channels = its first
+// dimension. Sizes may be 0; a sample holds at most 2^38 elements.
+struct View {
+  void* data = nullptr;
+  DType dtype = DType::kF32;
+  int spatial_dims = 2;                 // 0 to 3
+  int64_t samples = 0, channels = 0;
+  int64_t size[3] = {1, 1, 1};          // axis order: D, H, W / H, W / W; unused ones stay 1
+  int64_t sample_stride = 0, channel_stride = 0;
+  int64_t stride[3] = {0, 0, 0};
+  int64_t first_sample = 0;             // index of sample 0 in the global batch
+};
+enum class Layout : uint8_t { kChannelsFirst, kChannelsLast };
+// A dense view in the given layout. `sizes` are the spatial sizes; more than 3 is reported by Sample or Apply.
+DROPKIT_API View DenseView(void* data, DType dtype, int64_t samples, int64_t channels, const std::vector<int64_t>& sizes,
+                           Layout layout = Layout::kChannelsFirst, int64_t first_sample = 0);
+
+// Two u64, {seed, offset}, in the memory of the device that runs.
+using Key = const uint64_t*;
+
+// The probability to drop: a host number, or one f32 in the running device's memory (read when the work runs, so that a
+// schedule neither synchronises nor recompiles).
+struct Probability {
+  float value = 0.0f;
+  const float* device = nullptr;        // if not null, it decides and `value` is ignored
+  Probability(float host_value) : value(host_value) {}                        // NOLINT: a number is a probability
+  explicit Probability(const float* device_value) : device(device_value) {}
+};
+
+// ---------------------------------------------------------------- Exec: where and how to run
+
+// Runs task(argument, i) for i in [0, count), on at most max_threads threads; returns when all are done.
+struct ParallelFor {
+  int max_threads = 0;
+  void (*run)(void* context, int64_t count, void (*task)(void* argument, int64_t index), void* argument) = nullptr;
+  void* context = nullptr;
+};
+
+struct Exec {
+  const char* backend = nullptr;   // name in Backends(); null: the environment's DROPKIT_BACKEND, else the first available
+  void* stream = nullptr;          // device backends: the stream to launch on
+  void* scratch = nullptr;         // at least ScratchBytes(); null: a buffer of the calling thread that the library keeps
+  size_t scratch_bytes = 0;
+  ParallelFor parallel_for;        // run == null: the library's own pool, made on first use, anew in a forked child
+};
+// Threads of the library's own pool; 0 (the start value) means one per core. Takes effect at the next call.
+DROPKIT_API Status SetThreads(int threads);
+
+// ---------------------------------------------------------------- Mask
+
+// Which elements are kept. Plain data over memory of the caller: Describe() fills the shape, the caller points `bits`,
+// `threshold` and `kept` at memory of the device that runs, Sample (or Spread, Pack) writes it. Gains are not sealed in:
+// Apply derives them from the spec's law, T, kept and total, so counts may be summed over ranks in between (replace
+// `kept` by the sum, num_kept by 1 for over=tensor, and `total`).
+struct Mask {
+  Spec spec;
+  // Shape of the tensor that it masks.
+  int spatial_dims = 2;
+  int64_t samples = 0, channels = 0;
+  int64_t size[3] = {1, 1, 1};
+  int64_t first_sample = 0;
+  // Element (n, c, i, j, k) is bit n*sample_stride + c*channel_stride + i*stride[0] + ... ; 0 where shared.
+  int64_t sample_stride = 0, channel_stride = 0;
+  int64_t stride[3] = {0, 0, 0};
+  int64_t num_bits = 0;
+  uint64_t* bits = nullptr;        // num_words() words, bit i at word i / 64, position i % 64; bits past num_bits are 0
+  uint64_t* threshold = nullptr;   // 1 word: T; kBadThreshold if p was NaN or outside [0, 1]
+  int64_t* kept = nullptr;         // num_kept counts of kept elements: per sample; per (sample, channel) if over=plane
+  int64_t num_kept = 0;
+  int64_t total = 0;               // elements in the tensor
+  Key key = nullptr;               // the key it was drawn with; fill=noise reads it again
+  int64_t num_words() const { return (num_bits + 63) / 64; }
+};
+inline constexpr uint64_t kBadThreshold = ~uint64_t{0};
+
+// Fills everything but the pointers. x's strides decide the memory order of the bits: channels last when x is dense so,
+// else channels first.
+DROPKIT_API Status Describe(const Spec& spec, const View& x, Mask* mask);
+// Bytes of Exec::scratch that Sample, Spread, Pack, Apply and Drop need for this spec and view.
+DROPKIT_API Status ScratchBytes(const Spec& spec, const View& x, const Exec& exec, size_t* bytes);
+
+// A mask that owns host memory; grows, never shrinks. For callers on the CPU and for tests.
+class DROPKIT_API MaskStorage {
+ public:
+  Status Reserve(const Spec& spec, const View& x);   // Describe, and allocate
+  Mask mask;
+
+ private:
+  std::vector<uint64_t> words_;
+  std::vector<int64_t> kept_;
+  uint64_t threshold_ = 0;
+};
+
+// ---------------------------------------------------------------- The verbs
+
+enum class Pass : uint8_t { kForward, kBackward };
+
+// Draws. `x` gives shape, layout and first_sample (its data is not read). mask's pointers must be set; the rest is
+// filled as by Describe. Draws only under `key`: one field, plus centres for cutout. Cost on the CPU: 0.02 to 0.2 copies
+// of the tensor for dropblock.
+DROPKIT_API Status Sample(const Spec& spec, Probability p, Key key, const View& x, const Exec& exec, Mask* mask);
+// y = the affine maps of the pass on x. y has x's sizes, any strides and dtype f32 to f64 equal to x's; y may be x. One
+// read, one write. Draws nothing but fill=noise's values. kBackward: dropped elements get 0.
+DROPKIT_API Status Apply(const Mask& mask, Pass pass, const View& x, const View& y, const Exec& exec);
+// Sample and a forward Apply: equal to them bit for bit.
+DROPKIT_API Status Drop(const Spec& spec, Probability p, Key key, const View& x, const View& y, const Exec& exec, Mask* mask);
+// As Sample, but which units fire is given: one byte each, 0 or not, dense and row-major as [samples][channels][positions]
+// (1 sample if shared over the batch, 1 channel if shared over channels or the unit has none; positions as in
+// docs/draws.md, section 4; for cutout the positions of its centre). p gives T for the gain laws that use it.
+DROPKIT_API Status Spread(const Spec& spec, Probability p, const uint8_t* seeds, const View& x, const Exec& exec, Mask* mask);
+// A mask of the caller's own: one byte an element, 0 = dropped, dense as [samples][channels][spatial]. spec gives the
+// gain law; its share must be none and its unit the element (dropout).
+DROPKIT_API Status Pack(const Spec& spec, Probability p, const uint8_t* keep, const View& x, const Exec& exec, Mask* mask);
+// The reverse, on the host: one byte an element, 1 = kept, dense as [samples][channels][spatial], whatever the mask's
+// own order and coarseness.
+DROPKIT_API Status Unpack(const Mask& mask, uint8_t* keep);
+
+// ---------------------------------------------------------------- What a spec will do, on the host
+
+struct Gain {
+  double a = 1, b = 0, c = 0, d = 0;   // kept y = a x + b, dropped y = c x + d
+};
+// The maps that Apply uses for sample n, channel c of a mask in host memory.
+DROPKIT_API Status GainOf(const Mask& mask, Pass pass, int64_t n, int64_t c, DType dtype, Gain* gain);
+
+struct RateInfo {
+  uint64_t threshold;        // T, of 2^32
+  uint64_t lane_threshold;   // Q, of 2^32: the probability of a unit to fire
+  double gamma;              // Q / 2^32
+  double expected_drop;      // exact expected dropped fraction for Q
+  int64_t lanes;             // units a sample
+  int64_t block[3];          // block or hole after clipping
+  int64_t positions[3];      // positions of a seed or centre on each axis
+  int64_t before[3];         // elements of the block before its position
+};
+DROPKIT_API Status Rates(const Spec& spec, float p, const View& x, RateInfo* info);
+
+// ---------------------------------------------------------------- What this build is
+
+struct BackendInfo {
+  std::string name;
+  bool available;
+  std::string why;   // if not available: the reason
+};
+DROPKIT_API std::vector<BackendInfo> Backends();
+// One line: version, draw version, compiler, backends on and off.
+DROPKIT_API std::string BuildInfo();
+DROPKIT_API const char* Version();
+
+}  // namespace dropkit
+
+#endif  // DROPKIT_DROPKIT_H_
