@@ -86,7 +86,7 @@ struct Spec {
   Anchor anchor = Anchor::kBefore;
   Clip clip = Clip::kAxis;
   double gamma_scale = 1.0;
-  int extent_dims = 0;               // how many numbers block= or size= had; 1 number serves every axis
+  int extent_dims = 1;               // how many numbers block= or size= had; one number serves every axis
   int64_t extent[3] = {7, 7, 7};     // block= (dropblock) or size= (cutout), in elements, per axis
   int64_t holes = 1;
   bool operator==(const Spec&) const = default;

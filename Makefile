@@ -1,0 +1,41 @@
+# What people run: `make` builds, `make test` checks everything, `make demo` trains and prints a table.
+#
+# CMake does the building (CMakePresets.json); this file only strings commands together. Everything is repeatable, and
+# needs root only where Debian packages are missing.
+.PHONY: build setup test lint format demo clean
+.NOTPARALLEL:
+JOBS ?= $(shell nproc)
+PYTHON = .venv/bin/python
+export CTEST_OUTPUT_ON_FAILURE = 1
+
+build: setup
+	cmake --preset default
+	cmake --build --preset default -j $(JOBS)
+
+setup:
+	./setup.sh
+
+# One run of ctest covers the plain and the sanitizer build, so its last line counts every test.
+test: build lint
+	cmake --preset sanitize
+	cmake --build --preset sanitize -j $(JOBS)
+	@DROPKIT_SANITIZED_TESTS=$(CURDIR)/build/sanitize ctest --preset default -j $(JOBS) --no-tests=error \
+	  --output-junit $(CURDIR)/build/tests.xml; result=$$?; \
+	$(PYTHON) tests/slowest.py build/tests.xml 10; exit $$result
+
+lint: setup
+	$(PYTHON) tests/lint.py
+	.venv/bin/ruff check --quiet --output-format concise
+	$(PYTHON) tests/tidy.py
+
+format: setup
+	$(PYTHON) tests/lint.py --format
+
+demo: build
+	build/dropkit train --task scenes --seeds 0 --methods none --methods dropout@0.1 \
+	  --methods spatial_dropout@0.1 --methods dropblock:block=7@0.1 --out out/demo
+	@echo "One seed of four methods. All of them, three seeds, about 25 minutes on two cores:"
+	@echo "  build/dropkit train --task scenes --seeds 0,1,2 --out out/scenes"
+
+clean:
+	rm -rf build out/demo

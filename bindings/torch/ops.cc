@@ -1,0 +1,188 @@
+// The operators of dropkit in torch, library `dropkit`: schemas and CPU kernels. Python and dropkit::nn call these.
+//
+// Assumes LibTorch's stable ABI of 2.10 alone, so one file serves all releases from there. Shapes and errors are
+// translated in views.cc; autograd is the callers' (nn.cc in C++); other devices register kernels of their own.
+//
+// A mask is two tensors: bits, int64 words with bit 1 = keep in the memory order of y, and counts, int64 {T, kept...}.
+// `layout` says that order: 0 channels first, 1 channels last, that is, y.is_contiguous() ? 0 : 1. `pass` is 0 forward, 1
+// backward. `total` is the number of elements that `kept` was counted over, where that is not x alone (several ranks).
+// Operators that change x return nothing that shares its memory, as torch.compile asks.
+#include <torch/csrc/stable/library.h>
+#include <torch/csrc/stable/ops.h>
+
+#include <optional>
+#include <string_view>
+#include <tuple>
+
+#include "views.h"
+
+namespace dropkit::torch_ops {
+namespace {
+
+using torch::headeronly::ScalarType;
+using OptionalTensor = std::optional<Tensor>;
+
+// torch's own threads, so that torch.set_num_threads holds here too.
+Exec TorchExec() {
+  Exec exec;
+  exec.parallel_for.max_threads = static_cast<int>(torch::stable::get_num_threads());
+  exec.parallel_for.run = [](void*, int64_t count, void (*task)(void*, int64_t), void* argument) {
+    torch::stable::parallel_for(0, count, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) task(argument, i);
+    });
+  };
+  return exec;
+}
+
+Key KeyOf(const Tensor& key, const Tensor& x) {
+  return static_cast<const uint64_t*>(Operand("key", key, x, ScalarType::Long, 2));
+}
+
+Probability ProbabilityOf(double p, const OptionalTensor& p_device, const Tensor& x) {
+  if (!p_device) return Probability(static_cast<float>(p));
+  return Probability(static_cast<const float*>(Operand("p_device", *p_device, x, ScalarType::Float, 1)));
+}
+
+struct MaskTensors {
+  Mask mask;
+  Tensor bits, counts;
+};
+
+// A mask over new tensors for the dense tensor of x's sizes in `layout`.
+MaskTensors NewMask(const Tensor& x, const View& dense, const Spec& spec) {
+  Mask mask;
+  Check(Describe(spec, dense, &mask));
+  Tensor bits = EmptyInt64(x, mask.num_words());
+  Tensor counts = EmptyInt64(x, 1 + mask.num_kept);
+  mask.bits = static_cast<uint64_t*>(bits.data_ptr());
+  auto* count = static_cast<int64_t*>(counts.data_ptr());
+  mask.threshold = reinterpret_cast<uint64_t*>(count);
+  mask.kept = count + 1;
+  return {mask, bits, counts};
+}
+
+// The same over given tensors.
+Mask GivenMask(const Tensor& x, const View& dense, const Spec& spec, const Tensor& bits, const Tensor& counts,
+               const Tensor& key, std::optional<int64_t> total) {
+  Mask mask;
+  Check(Describe(spec, dense, &mask));
+  if (total) {   // counted elsewhere too: one sum for all samples, or as many counts as here
+    mask.total = *total;
+    mask.num_kept = counts.numel() - 1;
+  }
+  mask.bits = static_cast<uint64_t*>(Operand("bits", bits, x, ScalarType::Long, mask.num_words()));
+  auto* count = static_cast<int64_t*>(Operand("counts", counts, x, ScalarType::Long, 1 + mask.num_kept));
+  mask.threshold = reinterpret_cast<uint64_t*>(count);
+  mask.kept = count + 1;
+  mask.key = KeyOf(key, x);
+  return mask;
+}
+
+View DenseViewOf(const Tensor& x, Layout layout, void* data, const Spec& spec, int64_t first_sample) {
+  return ViewOf(x, DenseStrides(x, layout), data, spec, first_sample);
+}
+
+// x, or a contiguous copy where its dimensions could not be joined.
+Tensor Viewable(const Tensor& x, const Spec& spec) { return Joinable(x, spec) ? x : torch::stable::contiguous(x); }
+
+std::tuple<Tensor, Tensor> SampleCpu(const Tensor& x, std::string_view line, const Tensor& key, double p,
+                                     const OptionalTensor& p_device, int64_t first_sample) {
+  const Spec spec = SpecOf(line);
+  const View dense = DenseViewOf(x, LayoutOf(x), x.data_ptr(), spec, first_sample);
+  MaskTensors made = NewMask(x, dense, spec);
+  Check(Sample(spec, ProbabilityOf(p, p_device, x), KeyOf(key, x), dense, TorchExec(), &made.mask));
+  return {made.bits, made.counts};
+}
+
+// Draws a mask and writes y, a tensor of x's sizes that may be x.
+std::tuple<Tensor, Tensor> DropInto(const Tensor& x, const Tensor& y, Layout layout, const Spec& spec, const Tensor& key,
+                                    Probability p, int64_t first_sample) {
+  const Exec exec = TorchExec();
+  const View from = ViewOf(x, spec, first_sample), to = ViewOf(y, spec, first_sample);
+  const View dense = DenseViewOf(x, layout, from.data, spec, first_sample);
+  MaskTensors made = NewMask(x, dense, spec);
+  if (HasStrides(x, DenseStrides(x, layout))) {
+    Check(Drop(spec, p, KeyOf(key, x), from, to, exec, &made.mask));
+  } else {   // the mask is in y's order, which Drop would take from x
+    Check(Sample(spec, p, KeyOf(key, x), dense, exec, &made.mask));
+    Check(Apply(made.mask, Pass::kForward, from, to, exec));
+  }
+  return {made.bits, made.counts};
+}
+
+std::tuple<Tensor, Tensor, Tensor> DropCpu(const Tensor& x, std::string_view line, const Tensor& key, double p,
+                                           const OptionalTensor& p_device, int64_t first_sample) {
+  const Spec spec = SpecOf(line);
+  const Probability probability = ProbabilityOf(p, p_device, x);
+  const Layout layout = LayoutOf(x);
+  const Tensor y = EmptyLike(x, layout);
+  auto [bits, counts] = DropInto(Viewable(x, spec), y, layout, spec, key, probability, first_sample);
+  return {y, bits, counts};
+}
+
+std::tuple<Tensor, Tensor> DropInPlaceCpu(Tensor x, std::string_view line, const Tensor& key, double p,
+                                          const OptionalTensor& p_device, int64_t first_sample) {
+  const Spec spec = SpecOf(line);
+  const Tensor y = Viewable(x, spec);
+  auto mask = DropInto(y, y, LayoutOf(x), spec, key, ProbabilityOf(p, p_device, x), first_sample);
+  if (y.data_ptr() != x.data_ptr()) torch::stable::copy_(x, y);
+  return mask;
+}
+
+void ApplyInto(const Tensor& x, const Tensor& y, const Tensor& bits, const Tensor& counts, const Spec& spec,
+               const Tensor& key, int64_t layout, int64_t pass, int64_t first_sample, std::optional<int64_t> total) {
+  if (pass != 0 && pass != 1) Check(Status::Invalid("pass: " + std::to_string(pass) + "; allowed: 0 (forward), 1 (backward)"));
+  const View dense = DenseViewOf(x, static_cast<Layout>(layout), x.data_ptr(), spec, first_sample);
+  const Mask mask = GivenMask(x, dense, spec, bits, counts, key, total);
+  Check(Apply(mask, static_cast<Pass>(pass), ViewOf(x, spec, first_sample), ViewOf(y, spec, first_sample), TorchExec()));
+}
+
+void CheckLayout(int64_t layout) {
+  if (layout == 0 || layout == 1) return;
+  Check(Status::Invalid("layout: " + std::to_string(layout) + "; allowed: 0 (channels first), 1 (channels last)"));
+}
+
+Tensor ApplyCpu(const Tensor& x, const Tensor& bits, const Tensor& counts, std::string_view line, const Tensor& key,
+                int64_t layout, int64_t pass, int64_t first_sample, std::optional<int64_t> total) {
+  CheckLayout(layout);
+  const Spec spec = SpecOf(line);
+  const Tensor y = EmptyLike(x, static_cast<Layout>(layout));
+  ApplyInto(Viewable(x, spec), y, bits, counts, spec, key, layout, pass, first_sample, total);
+  return y;
+}
+
+void ApplyInPlaceCpu(Tensor x, const Tensor& bits, const Tensor& counts, std::string_view line, const Tensor& key,
+                     int64_t layout, int64_t pass, int64_t first_sample, std::optional<int64_t> total) {
+  CheckLayout(layout);
+  const Spec spec = SpecOf(line);
+  const Tensor y = Viewable(x, spec);
+  ApplyInto(y, y, bits, counts, spec, key, layout, pass, first_sample, total);
+  if (y.data_ptr() != x.data_ptr()) torch::stable::copy_(x, y);
+}
+
+#define DROPKIT_DRAWS "str spec, Tensor key, float p, Tensor? p_device=None, int first_sample=0"
+#define DROPKIT_APPLIES \
+  "Tensor bits, Tensor counts, str spec, Tensor key, int layout, int pass, int first_sample=0, int? total=None"
+
+STABLE_TORCH_LIBRARY(dropkit, m) {
+  m.def("sample(Tensor x, " DROPKIT_DRAWS ") -> (Tensor bits, Tensor counts)");
+  m.def("drop(Tensor x, " DROPKIT_DRAWS ") -> (Tensor y, Tensor bits, Tensor counts)");
+  m.def("drop_(Tensor(a!) x, " DROPKIT_DRAWS ") -> (Tensor bits, Tensor counts)");
+  m.def("apply(Tensor x, " DROPKIT_APPLIES ") -> Tensor");
+  m.def("apply_(Tensor(a!) x, " DROPKIT_APPLIES ") -> ()");
+}
+
+STABLE_TORCH_LIBRARY_IMPL(dropkit, CPU, m) {
+  m.impl("sample", TORCH_BOX(&SampleCpu));
+  m.impl("drop", TORCH_BOX(&DropCpu));
+  m.impl("drop_", TORCH_BOX(&DropInPlaceCpu));
+  m.impl("apply", TORCH_BOX(&ApplyCpu));
+  m.impl("apply_", TORCH_BOX(&ApplyInPlaceCpu));
+}
+
+}  // namespace
+}  // namespace dropkit::torch_ops
+
+// The draw's version of these operators. A program that links this library calls it, so the linker keeps the library and
+// two versions cannot meet unnoticed.
+extern "C" DROPKIT_API int dropkit_torch_draw_version() { return dropkit::kDrawVersion; }

@@ -1,0 +1,49 @@
+// Torch tensors as the core sees them: the one place where shapes, strides, dtypes and errors are translated.
+//
+// Assumes LibTorch's stable ABI alone. Which operators exist is in ops.cc; what the core does with a view is its own.
+//
+// Dimensions are N, C, then the map. A tensor of one dimension is N samples of one channel, of none one sample. Under
+// drop_connect with share=batch the tensor is one weight, so all its dimensions follow N. Methods without a geometry take
+// any number of dimensions: the last ones are joined until three are left for the map.
+#ifndef DROPKIT_BINDINGS_TORCH_VIEWS_H_
+#define DROPKIT_BINDINGS_TORCH_VIEWS_H_
+
+#include <torch/csrc/stable/tensor.h>
+
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "dropkit/dropkit.h"
+
+namespace dropkit::torch_ops {
+
+using torch::stable::Tensor;
+
+// Throws std::invalid_argument (ValueError in Python) or std::runtime_error, the message being the status's.
+void Check(const Status& status);
+
+Spec SpecOf(std::string_view line);
+
+// 1 if x is in channels-last order and not contiguous, for any number of map dimensions up to three; else 0.
+Layout LayoutOf(const Tensor& x);
+// Strides of a dense tensor of these sizes.
+std::vector<int64_t> DenseStrides(const Tensor& x, Layout layout);
+bool HasStrides(const Tensor& x, const std::vector<int64_t>& strides);
+
+// x as a view of `data`, x's dtype and sizes, and these strides. Throws if dimensions must be joined and are not evenly
+// strided: see Joinable.
+View ViewOf(const Tensor& x, const std::vector<int64_t>& strides, void* data, const Spec& spec, int64_t first_sample);
+View ViewOf(const Tensor& x, const Spec& spec, int64_t first_sample);
+bool Joinable(const Tensor& x, const Spec& spec);
+
+// New tensors on x's device.
+Tensor EmptyLike(const Tensor& x, Layout layout);
+Tensor EmptyInt64(const Tensor& x, int64_t length);
+
+// Memory of an operand that has `length` values of a type (by torch's name) in a row on x's device; throws, naming it.
+void* Operand(const char* name, const Tensor& operand, const Tensor& x, torch::headeronly::ScalarType dtype, int64_t length);
+
+}  // namespace dropkit::torch_ops
+
+#endif  // DROPKIT_BINDINGS_TORCH_VIEWS_H_

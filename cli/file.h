@@ -1,0 +1,20 @@
+// Writes a file so that its name never holds half of it: to a temporary name beside it, then a rename.
+// Assumes that nobody else writes the same name in the same process at the same time.
+
+#ifndef DROPKIT_CLI_FILE_H_
+#define DROPKIT_CLI_FILE_H_
+
+#include <cstdio>
+#include <functional>
+#include <string>
+
+namespace dropkit::cli {
+
+// Calls `write` with the open file; a name that exists and is no regular file (a pipe, /dev/null) is written straight.
+// Throws std::runtime_error with the path and the reason, and then leaves the old file as it was; what `write` throws
+// passes through likewise. `write` need not check stdio's errors: they are found when the file is closed.
+void ReplaceFile(const std::string& path, const std::function<void(std::FILE*)>& write);
+
+}  // namespace dropkit::cli
+
+#endif  // DROPKIT_CLI_FILE_H_

@@ -1,0 +1,75 @@
+// The bar is redrawn in place by a carriage return; lines are plain, for logs.
+#include "cli/progress.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+
+namespace dropkit::cli {
+namespace {
+
+constexpr int kBarWidth = 24;
+
+std::string Minutes(double seconds) {
+  char text[32];
+  const auto whole = static_cast<int64_t>(std::llround(seconds));
+  std::snprintf(text, sizeof text, "%lld:%02lld", static_cast<long long>(whole / 60), static_cast<long long>(whole % 60));
+  return text;
+}
+
+}  // namespace
+
+Progress::Progress(int64_t total_epochs)
+    : terminal_(isatty(STDERR_FILENO) == 1), total_(total_epochs), start_(Clock::now()), drawn_at_(start_) {}
+
+void Progress::Begin(const std::string& run, int epochs) {
+  run_ = run;
+  epochs_ = epochs;
+  last_.clear();
+}
+
+std::string Progress::TimeLeft(double done) const {
+  if (done <= 0) return "-:--";
+  const double elapsed = std::chrono::duration<double>(Clock::now() - start_).count();
+  return Minutes(std::max(0.0, static_cast<double>(total_) - done) * elapsed / done);
+}
+
+void Progress::Draw(int epoch, double fraction) {
+  const double done = static_cast<double>(done_) + fraction;
+  const double share = total_ > 0 ? std::fmin(1.0, done / static_cast<double>(total_)) : 1.0;
+  const int filled = static_cast<int>(share * kBarWidth);
+  const std::string bar = std::string(filled, '#') + std::string(kBarWidth - filled, '.');
+  std::fprintf(stderr, "\r\033[K[%s] %3.0f%%  %s left  %s epoch %d/%d%s", bar.c_str(), 100 * share,
+               TimeLeft(done).c_str(), run_.c_str(), epoch + 1, epochs_, last_.c_str());
+  std::fflush(stderr);
+  drawn_ = true;
+  drawn_at_ = Clock::now();
+}
+
+void Progress::Step(int epoch, double fraction) {
+  if (terminal_ && Clock::now() - drawn_at_ > std::chrono::milliseconds(100)) Draw(epoch, fraction);
+}
+
+void Progress::Epoch(int epoch, double train_percent, double seconds) {
+  ++done_;
+  char text[64];
+  std::snprintf(text, sizeof text, ", train %.1f%%, %.2f s", train_percent, seconds);
+  last_ = text;
+  if (terminal_) return Draw(epoch, 0);
+  std::fprintf(stderr, "%s epoch %d/%d%s, %s left\n", run_.c_str(), epoch + 1, epochs_, text,
+               TimeLeft(static_cast<double>(done_)).c_str());
+}
+
+void Progress::Say(const std::string& line) {
+  Finish();
+  std::fprintf(stderr, "%s\n", line.c_str());
+}
+
+void Progress::Finish() {
+  if (drawn_) std::fprintf(stderr, "\r\033[K");
+  drawn_ = false;
+}
+
+}  // namespace dropkit::cli

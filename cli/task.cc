@@ -1,0 +1,124 @@
+// The tasks' settings and the examples of a run. Scenes themselves are made in scenes.cc.
+#include "cli/task.h"
+
+#include <numeric>
+#include <stdexcept>
+#include <utility>
+
+#include "cli/scenes.h"
+
+namespace dropkit::cli {
+namespace {
+
+std::vector<std::string> MethodsWith(int cutout, const std::string& last) {
+  std::vector<std::string> methods = {"none",
+                                      "dropout@0.1",
+                                      "spatial_dropout@0.1",
+                                      "drop_path@0.2",
+                                      "dropblock:block=7@0.1",
+                                      "cutout:size=" + std::to_string(cutout) + ",region=valid@1",
+                                      "drop_connect@0.5"};
+  if (!last.empty()) methods.push_back(last);
+  return methods;
+}
+
+Images Select(const Images& images, const std::vector<int64_t>& chosen) {
+  Images result{static_cast<int64_t>(chosen.size()), images.rows, images.cols, {}, {}};
+  result.pixels.reserve(chosen.size() * images.image_size());
+  for (const int64_t i : chosen) {
+    result.pixels.insert(result.pixels.end(), images.image(i), images.image(i) + images.image_size());
+    result.labels.push_back(images.labels[i]);
+  }
+  return result;
+}
+
+std::vector<int64_t> First(std::vector<int64_t> values, int64_t count) {
+  values.resize(count);
+  return values;
+}
+
+// Squares at a random place wholly inside the item, which is the whole image where there is no clutter.
+std::vector<Box> ErasedSquares(const std::vector<Place>& places, int side, uint64_t seed) {
+  Random random(seed, Stream::kSquares, side);
+  std::vector<Box> squares;
+  for (const Place& place : places) {
+    const int top = place.row + static_cast<int>(random.Below(kItemSide - side + 1));
+    const int left = place.col + static_cast<int>(random.Below(kItemSide - side + 1));
+    squares.push_back({top, left, top + side, left + side});
+  }
+  return squares;
+}
+
+void CheckCount(const std::string& option, int64_t value, int64_t low, int64_t high) {
+  if (value >= low && value <= high) return;
+  throw std::invalid_argument(option + " " + std::to_string(value) + ": from " + std::to_string(low) + " to " +
+                              std::to_string(high) + " are allowed with these data");
+}
+
+}  // namespace
+
+const std::vector<Task>& Tasks() {
+  static const std::vector<Task> tasks = {
+      {"scenes", true, 2, 20, 3000, 3000, {10, 14}, true, MethodsWith(20, "none-10")},
+      {"fashion", false, 1, 30, 2000, 10000, {6, 10, 14}, false, MethodsWith(10, "")}};
+  return tasks;
+}
+
+uint64_t DeriveSeed(uint64_t seed, Stream stream, uint64_t index) {
+  // SplitMix64's finalizer over a chain: each part changes every bit of the result.
+  uint64_t state = 0;
+  for (const uint64_t part : {seed, static_cast<uint64_t>(stream), index}) {
+    state += part + 0x9E3779B97F4A7C15u;
+    state = (state ^ (state >> 30)) * 0xBF58476D1CE4E5B9u;
+    state = (state ^ (state >> 27)) * 0x94D049BB133111EBu;
+    state ^= state >> 31;
+  }
+  return state;
+}
+
+int64_t Random::Below(int64_t bound) {
+  const auto range = static_cast<uint64_t>(bound);
+  const uint64_t excess = (UINT64_MAX % range + 1) % range;   // 2^64 mod bound: values that would favour small numbers
+  uint64_t value;
+  do {
+    value = engine_();
+  } while (value > UINT64_MAX - excess);
+  return static_cast<int64_t>(value % range);
+}
+
+std::vector<int64_t> Random::Permutation(int64_t count) {
+  std::vector<int64_t> order(count);
+  std::iota(order.begin(), order.end(), int64_t{0});
+  for (int64_t i = count - 1; i > 0; --i) std::swap(order[i], order[Below(i + 1)]);
+  return order;
+}
+
+void CheckSizes(const Dataset& dataset, int64_t train_size, int64_t test_size) {
+  if (dataset.train.rows != kItemSide || dataset.train.cols != kItemSide) {
+    throw std::runtime_error("data: images of " + std::to_string(dataset.train.rows) + "x" +
+                                std::to_string(dataset.train.cols) + " pixels; the tasks are defined for 28x28");
+  }
+  CheckCount("--train-size", train_size, kBatch, dataset.train.count);
+  CheckCount("--test-size", test_size, 1, dataset.test.count);
+}
+
+Examples MakeExamples(const Task& task, const Dataset& dataset, uint64_t seed, int64_t train_size, int64_t test_size) {
+  const auto chosen = First(Random(seed, Stream::kSubset).Permutation(dataset.train.count), train_size);
+  std::vector<int64_t> tested(test_size);
+  std::iota(tested.begin(), tested.end(), int64_t{0});
+  Examples examples;
+  std::vector<Place> places(test_size, Place{0, 0});
+  examples.train = Select(dataset.train, chosen);
+  examples.test = Select(dataset.test, tested);
+  if (task.clutter) {
+    examples.train = MakeScenes(examples.train, dataset.train, Random(seed, Stream::kScenes)).images;
+    Scenes test = MakeScenes(examples.test, dataset.train, Random(0, Stream::kTestScenes));   // the same for all seeds
+    examples.test = std::move(test.images);
+    examples.items = std::move(test.boxes);
+    places = std::move(test.places);
+  }
+  for (const int side : task.erased) examples.erased.push_back(ErasedSquares(places, side, seed));
+  return examples;
+}
+
+}  // namespace dropkit::cli

@@ -1,0 +1,68 @@
+// The ordered list of backends, and which one a call gets.
+#include <cstdlib>
+#include <cstring>
+
+#include "backend.h"
+#include "nearest.h"
+
+namespace dropkit {
+namespace {
+
+// First available wins when nobody names one.
+constexpr const Backend* kBackends[] = {&kCpuBackend, &kReferenceBackend};
+
+std::vector<std::string> BackendNames() {
+  std::vector<std::string> names;
+  for (const Backend* backend : kBackends) names.push_back(backend->name);
+  return names;
+}
+
+Status Unknown(const std::string& where, const char* name) {
+  std::string known;
+  for (const std::string& word : BackendNames()) known += (known.empty() ? "" : ", ") + word;
+  return Status::Invalid(where + " '" + name + "' is not a backend" + DidYouMean(name, BackendNames()) + " known: " + known);
+}
+
+}  // namespace
+
+Status FindBackend(const Exec& exec, const Backend** backend) {
+  const char* environment = std::getenv("DROPKIT_BACKEND");
+  const char* name = exec.backend ? exec.backend : (environment && *environment ? environment : nullptr);
+  for (const Backend* candidate : kBackends) {
+    if (name && std::strcmp(name, candidate->name) != 0) continue;
+    const char* why = candidate->unavailable();
+    if (!why) {
+      *backend = candidate;
+      return Status();
+    }
+    if (name) return Status::Unavailable(std::string("backend '") + name + "' cannot run here: " + why);
+  }
+  return Unknown(exec.backend ? "exec.backend" : "environment variable DROPKIT_BACKEND", name ? name : "");
+}
+
+std::vector<BackendInfo> Backends() {
+  std::vector<BackendInfo> infos;
+  for (const Backend* backend : kBackends) {
+    const char* why = backend->unavailable();
+    infos.push_back({backend->name, why == nullptr, why ? why : ""});
+  }
+  return infos;
+}
+
+const char* Version() { return "0.1.0"; }
+
+std::string BuildInfo() {
+  std::string text = std::string("dropkit ") + Version() + ", draw " + std::to_string(kDrawVersion) + ", ";
+#if defined(__clang__)
+  text += "clang " __clang_version__;
+#elif defined(__GNUC__)
+  text += "g++ " __VERSION__;
+#else
+  text += "unknown compiler";
+#endif
+  text += ", backends:";
+  for (const BackendInfo& info : Backends()) text += " " + info.name + (info.available ? "" : " (off: " + info.why + ")");
+  return text + ", cuda (off: not built)";
+}
+
+}  // namespace dropkit

@@ -1,0 +1,285 @@
+// Apply on the CPU. Memory plan: the five axes of x, y and the mask are ordered by y's strides and merged where they follow
+// each other, so dense tensors become one long row (one a sample or plane, when gains differ by them); rows are cut into
+// segments, one read and one write an element, the mask's bits read 64 at a time.
+#include <array>
+#include <cmath>
+#include <cstdlib>
+#include <limits>
+
+#include "backend.h"
+#include "cpu/cpu.h"
+
+namespace dropkit::cpu {
+namespace {
+
+constexpr int64_t kSegment = 1 << 15;   // elements of a task: some 10 microseconds
+
+// ---------------------------------------------------------------- element types
+
+template <typename T>
+struct Arithmetic {   // f32 and f64 compute in themselves
+  using Wide = T;
+  static Wide Load(T value) { return value; }
+  static T Store(Wide value) { return value; }
+};
+template <>
+struct Arithmetic<Float16> {
+  using Wide = float;
+  static float Load(Float16 value) { return ToFloat(value); }
+  static Float16 Store(float value) { return ToFloat16(value); }
+};
+template <>
+struct Arithmetic<BFloat16> {
+  using Wide = float;
+  static float Load(BFloat16 value) { return ToFloat(value); }
+  static BFloat16 Store(float value) { return ToBFloat16(value); }
+};
+
+// ---------------------------------------------------------------- rows
+
+// One axis of the loop: how far a step moves in x, y, the mask, the gains and (for noise) the element's number.
+struct Step {
+  int64_t size, x, y, bit, sample, channel, element;
+};
+
+struct Loop {
+  std::array<Step, 5> step;   // outermost first
+  int dims = 0;
+};
+
+bool Follows(const Step& outer, const Step& inner) {
+  return outer.x == inner.x * inner.size && outer.y == inner.y * inner.size && outer.bit == inner.bit * inner.size &&
+         outer.sample == inner.sample * inner.size && outer.channel == inner.channel * inner.size &&
+         outer.element == inner.element * inner.size;
+}
+
+// A gain of its own per sample or plane, and noise, keep those axes apart; otherwise only memory matters.
+Loop MakeLoop(const Mask& mask, const View& x, const View& y, bool needs_place) {
+  const bool per_sample = mask.spec.over != Over::kTensor && mask.spec.normalize == Normalize::kKept;
+  const int64_t sample = per_sample || needs_place ? 1 : 0;
+  const int64_t channel = per_sample && mask.spec.over == Over::kPlane ? 1 : 0;
+  std::array<Step, 5> all;
+  all[0] = {x.samples, x.sample_stride, y.sample_stride, mask.sample_stride, sample, 0, 0};
+  int64_t cells = 1;
+  for (int i = 2; i >= 0; --i) {
+    all[2 + i] = {x.size[i], x.stride[i], y.stride[i], mask.stride[i], 0, 0, needs_place ? cells : 0};
+    cells *= x.size[i];
+  }
+  all[1] = {x.channels, x.channel_stride, y.channel_stride, mask.channel_stride, 0, channel, needs_place ? cells : 0};
+  std::stable_sort(all.begin(), all.end(), [](const Step& a, const Step& b) { return std::llabs(a.y) > std::llabs(b.y); });
+  Loop loop;
+  for (const Step& step : all) {
+    if (step.size == 1) continue;
+    if (loop.dims > 0 && Follows(loop.step[loop.dims - 1], step)) {
+      const int64_t size = loop.step[loop.dims - 1].size;
+      loop.step[loop.dims - 1] = step;
+      loop.step[loop.dims - 1].size *= size;
+    } else {
+      loop.step[loop.dims++] = step;
+    }
+  }
+  if (loop.dims == 0) loop.step[loop.dims++] = {1, 1, 1, 1, 0, 0, 0};
+  return loop;
+}
+
+struct Place {
+  int64_t x = 0, y = 0, bit = 0, sample = 0, channel = 0, element = 0;
+  void Move(const Step& step, int64_t times) {
+    x += times * step.x;
+    y += times * step.y;
+    bit += times * step.bit;
+    sample += times * step.sample;
+    channel += times * step.channel;
+    element += times * step.element;
+  }
+};
+
+Place PlaceOfRow(const Loop& loop, int64_t row) {
+  Place place;
+  for (int i = loop.dims - 2; i >= 0; --i) {
+    place.Move(loop.step[i], row % loop.step[i].size);
+    row /= loop.step[i].size;
+  }
+  return place;
+}
+
+// ---------------------------------------------------------------- kernels
+
+// What every row of a call shares.
+struct Job {
+  const Mask& mask;
+  const View& x;
+  const View& y;
+  Pass pass;
+  Loop loop;
+  double gain = 1.0;            // when it is the same for all rows
+  bool gain_per_row = false;    // normalize=kept over sample or plane
+  bool noise = false;
+  CallKey noise_key = {};
+  double fill = 0.0;
+};
+
+template <typename T>
+struct Row {
+  const T* x;
+  T* y;
+  int64_t count, x_step, y_step, bit, bit_step;
+  typename Arithmetic<T>::Wide gain;
+  T fill;
+};
+
+template <typename T>
+T Map(const Row<T>& row, bool keep, T value) {
+  return keep ? Arithmetic<T>::Store(Arithmetic<T>::Load(value) * row.gain) : row.fill;
+}
+
+template <typename T>
+void ApplyDense(const Row<T>& row, const uint64_t* bits) {   // all steps 1
+  for (int64_t i = 0; i < row.count; i += 64) {
+    const int64_t count = std::min<int64_t>(64, row.count - i);
+    uint64_t word = LoadBits(bits, row.bit + i, count);
+    const T* x = row.x + i;
+    T* y = row.y + i;
+    for (int64_t j = 0; j < count; ++j) y[j] = Map(row, (word >> j) & 1, x[j]);
+  }
+}
+
+template <typename T>
+void ApplyUniform(const Row<T>& row, bool keep) {   // one bit for the whole row
+  for (int64_t i = 0; i < row.count; ++i) row.y[i * row.y_step] = Map(row, keep, row.x[i * row.x_step]);
+}
+
+template <typename T>
+void ApplyStrided(const Row<T>& row, const uint64_t* bits) {
+  for (int64_t i = 0; i < row.count; ++i) {
+    row.y[i * row.y_step] = Map(row, GetBit(bits, row.bit + i * row.bit_step), row.x[i * row.x_step]);
+  }
+}
+
+// Kept elements were written by the caller; a dropped one gets its own normal value.
+template <typename T>
+void FillNoise(const Job& job, const Row<T>& row, const Place& place, const Step& step) {
+  using Wide = typename Arithmetic<T>::Wide;
+  const bool shared = job.mask.spec.share == Share::kBatch || job.mask.spec.share == Share::kAll;
+  for (int64_t i = 0; i < row.count; ++i) {
+    if (GetBit(job.mask.bits, row.bit + i * row.bit_step)) continue;
+    const uint64_t sample = shared ? 0 : job.mask.first_sample + place.sample + i * step.sample;
+    const double value = NoiseOf(job.noise_key, place.element + i * step.element, sample);
+    row.y[i * row.y_step] = Arithmetic<T>::Store(static_cast<Wide>(value));
+  }
+}
+
+template <typename T>
+void ApplySegment(const Job& job, Place place, int64_t first, int64_t count) {
+  using Wide = typename Arithmetic<T>::Wide;
+  const Step& step = job.loop.step[job.loop.dims - 1];
+  place.Move(step, first);
+  double gain = job.gain;
+  if (job.gain_per_row) {
+    const KeptCount kept = KeptFor(job.mask, place.sample, place.channel);
+    gain = kept.kept == 0 ? 0.0 : static_cast<double>(kept.total) / static_cast<double>(kept.kept);
+  }
+  const Row<T> row = {static_cast<const T*>(job.x.data) + place.x,
+                      static_cast<T*>(job.y.data) + place.y,
+                      count,
+                      step.x,
+                      step.y,
+                      place.bit,
+                      step.bit,
+                      static_cast<Wide>(gain),
+                      Arithmetic<T>::Store(static_cast<Wide>(job.fill))};
+  if (row.bit_step == 0) {
+    ApplyUniform(row, GetBit(job.mask.bits, row.bit));
+  } else if (row.x_step == 1 && row.y_step == 1 && row.bit_step == 1) {
+    ApplyDense(row, job.mask.bits);
+  } else {
+    ApplyStrided(row, job.mask.bits);
+  }
+  if (job.noise) FillNoise(job, row, place, step);
+}
+
+// Segments of all rows, in groups of about kSegment elements a task. A row whose gain changes within it never comes about:
+// MakeLoop keeps those axes apart, unless the innermost axis itself is the gain's (rows of one element then).
+template <typename T>
+void ApplyAll(const Job& job, const Exec& exec) {
+  const Step& inner = job.loop.step[job.loop.dims - 1];
+  int64_t rows = 1;
+  for (int i = 0; i + 1 < job.loop.dims; ++i) rows *= job.loop.step[i].size;
+  const bool gain_moves = job.gain_per_row && (inner.sample != 0 || inner.channel != 0);
+  const int64_t segment = gain_moves ? 1 : kSegment;
+  const int64_t segments = (inner.size + segment - 1) / segment;
+  const int64_t units = rows * segments;
+  const int64_t units_of_task = std::max<int64_t>(1, kSegment / std::min(segment, inner.size));
+  RunTasks(exec, (units + units_of_task - 1) / units_of_task, [&](int64_t task) {
+    const int64_t end = std::min(units, (task + 1) * units_of_task);
+    for (int64_t unit = task * units_of_task; unit < end; ++unit) {
+      const int64_t first = (unit % segments) * segment;
+      ApplySegment<T>(job, PlaceOfRow(job.loop, unit / segments), first, std::min(segment, inner.size - first));
+    }
+  });
+}
+
+// Every output is NaN: p was NaN or outside [0, 1] where no Status could say so.
+template <typename T>
+void PoisonAll(const Job& job, const Exec& exec) {
+  const Step& inner = job.loop.step[job.loop.dims - 1];
+  int64_t rows = 1;
+  for (int i = 0; i + 1 < job.loop.dims; ++i) rows *= job.loop.step[i].size;
+  const T nan = Arithmetic<T>::Store(std::numeric_limits<typename Arithmetic<T>::Wide>::quiet_NaN());
+  RunTasks(exec, rows, [&](int64_t index) {
+    T* y = static_cast<T*>(job.y.data) + PlaceOfRow(job.loop, index).y;
+    for (int64_t i = 0; i < inner.size; ++i) y[i * inner.y] = nan;
+  });
+}
+
+template <typename T>
+void Run(const Job& job, const Exec& exec) {
+  if (*job.mask.threshold > kOne) {
+    PoisonAll<T>(job, exec);
+  } else {
+    ApplyAll<T>(job, exec);
+  }
+}
+
+}  // namespace
+
+Status Apply(const Mask& mask, Pass pass, const View& x, const View& y, const Exec& exec) {
+  const Spec& spec = mask.spec;
+  Plan plan;
+  if (Status status = MakePlan(spec, x, &plan); !status.ok()) return status;
+  const bool noise = spec.fill == Fill::kNoise && pass == Pass::kForward;
+  Job job{mask, x, y, pass, MakeLoop(mask, x, y, noise)};
+  job.gain_per_row = spec.normalize == Normalize::kKept && spec.over != Over::kTensor;
+  if (!job.gain_per_row && *mask.threshold <= kOne) {
+    const Coverage coverage = CoverageIn(spec, plan, exec);
+    const KeptCount kept = spec.normalize == Normalize::kKept ? KeptFor(mask, 0, 0) : KeptCount{1, 1};
+    job.gain = GainFactor(spec, plan, coverage, *mask.threshold, kept.kept, kept.total);
+  }
+  job.noise = noise;
+  if (noise) job.noise_key = MakeCallKey(mask.key[0], mask.key[1], Tag::kNoise);
+  job.fill = pass == Pass::kForward && spec.fill == Fill::kNumber ? spec.fill_value : 0.0;
+  switch (x.dtype) {
+    case DType::kF32: Run<float>(job, exec); break;
+    case DType::kF64: Run<double>(job, exec); break;
+    case DType::kF16: Run<Float16>(job, exec); break;
+    case DType::kBF16: Run<BFloat16>(job, exec); break;
+  }
+  return Status();
+}
+
+}  // namespace dropkit::cpu
+
+namespace dropkit {
+namespace {
+
+size_t ScratchOf(const Spec& spec, const View& x, const Exec&) {
+  Plan plan;
+  if (!NeedsCoverage(spec) || !MakePlan(spec, x, &plan).ok()) return 0;
+  return MostClasses(plan) * sizeof(CoverageClass);
+}
+
+}  // namespace
+
+const Backend kCpuBackend = {"cpu", [] { return static_cast<const char*>(nullptr); }, ScratchOf, cpu::Sample, cpu::Spread, cpu::Pack, cpu::Apply};
+
+}  // namespace dropkit

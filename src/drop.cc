@@ -1,0 +1,174 @@
+// The public verbs: validate, pick a backend, call it. Nothing is written before every check has passed.
+#include <algorithm>
+
+#include "backend.h"
+#include "exec.h"
+#include "methods.h"
+#include "plan.h"
+#include "rate.h"
+#include "validate.h"
+
+namespace dropkit {
+namespace {
+
+// The backend, and an Exec whose scratch is set: the caller's if it suffices, else (none given) the calling thread's own.
+Status Prepare(const Spec& spec, const View& x, const Exec& exec, const Backend** backend, Exec* ready) {
+  if (Status status = FindBackend(exec, backend); !status.ok()) return status;
+  const size_t needed = (*backend)->scratch_bytes(spec, x, exec);
+  *ready = exec;
+  if (!exec.scratch) {
+    ready->scratch = ThreadScratch(needed);
+    ready->scratch_bytes = needed;
+    if (needed > 0 && !ready->scratch) return Status::Unavailable("out of memory: scratch of " + std::to_string(needed) + " bytes");
+    return Status();
+  }
+  if (exec.scratch_bytes < needed) {
+    return Status::Invalid("exec.scratch_bytes = " + std::to_string(exec.scratch_bytes) + "; allowed: at least " +
+                           std::to_string(needed) + " (ScratchBytes)");
+  }
+  if (reinterpret_cast<uintptr_t>(exec.scratch) % alignof(int64_t) != 0) {
+    return Status::Invalid("exec.scratch is not aligned; allowed: an address that 8 divides");
+  }
+  return Status();
+}
+
+// Fills `described` for (spec, x) with the caller's pointers, which must suffice.
+Status DescribeInto(const Spec& spec, Probability p, const View& x, const Mask* mask, Mask* described) {
+  if (!mask) return Status::Invalid("mask = null; allowed: a mask whose pointers are set");
+  *described = *mask;
+  if (Status status = Describe(spec, x, described); !status.ok()) return status;
+  if (Status status = ValidateProbability(p); !status.ok()) return status;
+  return ValidateMaskPointers(*described);
+}
+
+// Nothing to draw: counts of zero, T as asked.
+void FinishEmpty(Probability p, Mask* mask) {
+  if (mask->kept) std::fill_n(mask->kept, mask->num_kept, int64_t{0});
+  if (mask->threshold) *mask->threshold = ThresholdOf(p.device ? *p.device : p.value);
+}
+
+Coverage HostCoverage(const Plan& plan, std::vector<CoverageClass>* storage) {
+  storage->resize(MostClasses(plan));
+  return MakeCoverage(plan, storage->data());
+}
+
+}  // namespace
+
+Status ScratchBytes(const Spec& spec, const View& x, const Exec& exec, size_t* bytes) {
+  if (!bytes) return Status::Invalid("bytes = null; allowed: a place for the number");
+  Mask mask;
+  if (Status status = Describe(spec, x, &mask); !status.ok()) return status;
+  const Backend* backend;
+  if (Status status = FindBackend(exec, &backend); !status.ok()) return status;
+  *bytes = backend->scratch_bytes(spec, x, exec);
+  return Status();
+}
+
+Status Sample(const Spec& spec, Probability p, Key key, const View& x, const Exec& exec, Mask* mask) {
+  Mask described;
+  if (Status status = DescribeInto(spec, p, x, mask, &described); !status.ok()) return status;
+  if (!key) return Status::Invalid("key = null; allowed: two words, seed and offset");
+  const Backend* backend;
+  Exec ready;
+  if (Status status = Prepare(spec, x, exec, &backend, &ready); !status.ok()) return status;
+  described.key = key;
+  *mask = described;
+  if (mask->num_bits > 0) return backend->sample(spec, p, key, x, ready, mask);
+  FinishEmpty(p, mask);
+  return Status();
+}
+
+Status Spread(const Spec& spec, Probability p, const uint8_t* seeds, const View& x, const Exec& exec, Mask* mask) {
+  Mask described;
+  if (Status status = DescribeInto(spec, p, x, mask, &described); !status.ok()) return status;
+  if (!seeds && described.num_bits > 0) return Status::Invalid("seeds = null; allowed: one byte a unit");
+  const Backend* backend;
+  Exec ready;
+  if (Status status = Prepare(spec, x, exec, &backend, &ready); !status.ok()) return status;
+  *mask = described;
+  if (mask->num_bits > 0) return backend->spread(spec, p, seeds, x, ready, mask);
+  FinishEmpty(p, mask);
+  return Status();
+}
+
+Status Pack(const Spec& spec, Probability p, const uint8_t* keep, const View& x, const Exec& exec, Mask* mask) {
+  if (spec.method != Method::kDropout || spec.share != Share::kNone) {
+    return Status::Invalid("spec = " + PrintSpec(spec) + "; allowed for Pack: dropout with share=none, a unit an element");
+  }
+  Mask described;
+  if (Status status = DescribeInto(spec, p, x, mask, &described); !status.ok()) return status;
+  if (!keep && described.num_bits > 0) return Status::Invalid("keep = null; allowed: one byte an element");
+  const Backend* backend;
+  Exec ready;
+  if (Status status = Prepare(spec, x, exec, &backend, &ready); !status.ok()) return status;
+  *mask = described;
+  if (mask->num_bits > 0) return backend->pack(spec, p, keep, x, ready, mask);
+  FinishEmpty(p, mask);
+  return Status();
+}
+
+Status Apply(const Mask& mask, Pass pass, const View& x, const View& y, const Exec& exec) {
+  if (Status status = ValidateSpec(mask.spec); !status.ok()) return status;
+  if (Status status = ValidateView("x", x, true); !status.ok()) return status;
+  if (Status status = ValidateOutput(x, y); !status.ok()) return status;
+  if (Status status = ValidateMaskPointers(mask); !status.ok()) return status;
+  if (Status status = ValidateMaskFor(mask, x); !status.ok()) return status;
+  if (mask.spec.fill == Fill::kNoise && pass == Pass::kForward && !mask.key) {
+    return Status::Invalid("mask.key = null; allowed with fill=noise: the two words of the key");
+  }
+  const Backend* backend;
+  Exec ready;
+  if (Status status = Prepare(mask.spec, x, exec, &backend, &ready); !status.ok()) return status;
+  return mask.num_bits > 0 ? backend->apply(mask, pass, x, y, ready) : Status();
+}
+
+Status Drop(const Spec& spec, Probability p, Key key, const View& x, const View& y, const Exec& exec, Mask* mask) {
+  if (Status status = ValidateView("x", x, true); !status.ok()) return status;
+  if (Status status = ValidateOutput(x, y); !status.ok()) return status;
+  if (Status status = Sample(spec, p, key, x, exec, mask); !status.ok()) return status;
+  return Apply(*mask, Pass::kForward, x, y, exec);
+}
+
+Status Rates(const Spec& spec, float p, const View& x, RateInfo* info) {
+  if (!info) return Status::Invalid("info = null; allowed: a place for the numbers");
+  Mask mask;
+  if (Status status = Describe(spec, x, &mask); !status.ok()) return status;
+  if (Status status = ValidateProbability(p); !status.ok()) return status;
+  Plan plan;
+  if (Status status = MakePlan(spec, x, &plan); !status.ok()) return status;
+  std::vector<CoverageClass> storage;
+  const Coverage coverage = HostCoverage(plan, &storage);
+  info->threshold = ThresholdOf(p);
+  info->lane_threshold = plan.cells == 0 ? info->threshold : LaneThreshold(spec, plan, coverage, info->threshold);
+  info->gamma = static_cast<double>(info->lane_threshold) / kTwo32;
+  info->expected_drop = plan.cells == 0 ? 0.0 : 1.0 - ExpectedKept(spec, plan, coverage, info->lane_threshold);
+  info->lanes = plan.lanes;
+  for (int i = 0; i < 3; ++i) {
+    info->block[i] = plan.axis[i].block;
+    info->positions[i] = plan.axis[i].positions;
+    info->before[i] = plan.axis[i].before;
+  }
+  return Status();
+}
+
+Status GainOf(const Mask& mask, Pass pass, int64_t n, int64_t c, DType dtype, Gain* gain) {
+  if (!gain) return Status::Invalid("gain = null; allowed: a place for the numbers");
+  if (Status status = ValidateSpec(mask.spec); !status.ok()) return status;
+  if (Status status = ValidateMaskPointers(mask); !status.ok()) return status;
+  if (n < 0 || n >= mask.samples) return Status::Invalid("n = " + std::to_string(n) + "; allowed: 0 to samples - 1");
+  if (c < 0 || c >= mask.channels) return Status::Invalid("c = " + std::to_string(c) + "; allowed: 0 to channels - 1");
+  View x;
+  x.samples = mask.samples, x.channels = mask.channels, x.spatial_dims = mask.spatial_dims;
+  std::copy(mask.size, mask.size + 3, x.size);
+  Plan plan;
+  if (Status status = MakePlan(mask.spec, x, &plan); !status.ok()) return status;
+  std::vector<CoverageClass> storage;
+  const Coverage coverage = HostCoverage(plan, &storage);
+  const KeptCount count = KeptFor(mask, n, c);
+  const double a = mask.threshold ? GainFactor(mask.spec, plan, coverage, *mask.threshold, count.kept, count.total) : 1.0;
+  *gain = Gain{dtype == DType::kF64 ? a : static_cast<double>(static_cast<float>(a)), 0.0, 0.0,
+               pass == Pass::kForward && mask.spec.fill == Fill::kNumber ? mask.spec.fill_value : 0.0};
+  return Status();
+}
+
+}  // namespace dropkit

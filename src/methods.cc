@@ -1,0 +1,108 @@
+// The rows. Where a default is a peer's or a paper's, the source is named; rate=paper stays DropBlock's default because
+// published settings were tuned with it.
+#include "methods.h"
+
+#include <cmath>
+
+namespace dropkit {
+namespace {
+
+Spec Defaults(Method method, Share share, Normalize normalize) {
+  Spec spec;
+  spec.method = method;
+  spec.share = share;
+  spec.normalize = normalize;
+  return spec;
+}
+
+Spec CutoutDefaults() {
+  Spec spec = Defaults(Method::kCutout, Share::kChannels, Normalize::kNone);
+  spec.region = Region::kWhole;
+  for (int64_t& side : spec.extent) side = 16;   // the paper's CIFAR-10 size
+  return spec;
+}
+
+constexpr uint32_t kDropBlockKeys =
+    kKeysOfAll | kKeyExtent | kKeyRegion | kKeyRate | kKeyGammaScale | kKeyAnchor | kKeyClip;
+
+}  // namespace
+
+const std::vector<MethodRow>& MethodTable() {
+  static const auto* table = new std::vector<MethodRow>{
+      {Method::kDropout, "dropout", Unit::kElement, "element", "the element", kKeysOfAll, true,
+       Defaults(Method::kDropout, Share::kNone, Normalize::kExpected), 0.5f,
+       "Srivastava et al., Dropout, JMLR 15 (2014)"},
+      {Method::kSpatialDropout, "spatial_dropout", Unit::kChannel, "channel", "the channel's whole map", kKeysOfAll, false,
+       Defaults(Method::kSpatialDropout, Share::kNone, Normalize::kExpected), 0.5f,
+       "Tompson et al., Efficient Object Localization Using Convolutional Networks, CVPR 2015"},
+      {Method::kDropPath, "drop_path", Unit::kSample, "sample", "the whole sample", kKeysOfAll, false,
+       Defaults(Method::kDropPath, Share::kNone, Normalize::kExpected), 0.1f,
+       "Huang et al., Deep Networks with Stochastic Depth, ECCV 2016"},
+      {Method::kDropBlock, "dropblock", Unit::kSeed, "seed", "a block of the map at each seed", kDropBlockKeys, true,
+       Defaults(Method::kDropBlock, Share::kNone, Normalize::kKept), 0.1f,
+       "Ghiasi, Lin, Le, DropBlock, NeurIPS 2018"},
+      {Method::kCutout, "cutout", Unit::kHole, "hole", "a square at a uniform place", kKeysOfAll | kKeyExtent | kKeyHoles | kKeyRegion,
+       true, CutoutDefaults(), 1.0f,
+       "DeVries, Taylor, Improved Regularization of CNNs with Cutout, arXiv 1708.04552 (2017)"},
+      {Method::kDropConnect, "drop_connect", Unit::kElement, "weight", "the weight", kKeysOfAll, false,
+       Defaults(Method::kDropConnect, Share::kBatch, Normalize::kExpected), 0.5f,
+       "Wan et al., Regularization of Neural Networks using DropConnect, ICML 2013"},
+  };
+  return *table;
+}
+
+const MethodRow& RowOf(Method method) { return MethodTable()[static_cast<size_t>(method)]; }
+
+const std::vector<PresetRow>& PresetTable() {
+  static const auto* table = new std::vector<PresetRow>{
+      {"paper", "dropblock", 0.1f, "Ghiasi et al. 2018, Algorithm 1 and Equation 1"},
+      {"recipe-a", "dropblock:block=3,region=whole", 0.1f,
+       "PyTorch module: seeds on the whole map, gamma of the paper, normalised over the tensor"},
+      {"recipe-b", "dropblock:share=batch", 0.1f, "TensorFlow function: one mask for the batch, one per channel"},
+      {"tpu", "dropblock:clip=square", 0.1f, "tensorflow/tpu models/official/resnet"},
+      {"torchvision", "dropblock:clip=square", 0.5f, "torchvision.ops.DropBlock2d, 0.29"},
+      {"timm", "dropblock:region=whole,share=channels", 0.1f, "timm.layers.DropBlock2d, 1.0.31"},
+      {"miguelvr", "dropblock:region=whole,rate=plain,anchor=after,clip=none,share=channels", 0.1f,
+       "the PyPI package dropblock, 0.3"},
+      {"mmdet", "dropblock:clip=error", 0.1f, "mmdetection's DropBlock plugin"},
+      {"keras-cv", "dropblock:clip=none", 0.1f, "keras_cv.layers.DropBlock2D"},
+      {"paddle", "dropblock:region=whole,clip=error", 0.1f, "PaddleDetection's DropBlock"},
+      {"dragon", "dropblock:clip=error,share=channels,normalize=asked", 0.1f, "Seeta dragon's DropBlock"},
+  };
+  return *table;
+}
+
+Status ValidateSpec(const Spec& spec) {
+  const auto method = static_cast<size_t>(spec.method);
+  if (method >= MethodTable().size()) return Status::Invalid("method: " + std::to_string(method) + " is not a method");
+  const MethodRow& row = RowOf(spec.method);
+  const std::string where = std::string("spec ") + row.name + ": ";
+  const bool shares_channels = spec.share == Share::kChannels || spec.share == Share::kAll;
+  if (shares_channels && !row.channel_shares) {
+    return Status::Invalid(where + "share=" + (spec.share == Share::kAll ? "all" : "channels") +
+                           " has no meaning for a unit that is a " + row.unit_text + "; allowed: none, batch");
+  }
+  if (spec.extent_dims < 1 || spec.extent_dims > 3) {
+    return Status::Invalid(where + "the block has " + std::to_string(spec.extent_dims) + " sizes; allowed: 1 to 3");
+  }
+  for (const int64_t side : spec.extent) {
+    if (side < 1) return Status::Invalid(where + "block or size " + std::to_string(side) + "; allowed: 1 or more");
+  }
+  if (spec.holes < 1 || spec.holes > 65535) {
+    return Status::Invalid(where + "holes=" + std::to_string(spec.holes) + "; allowed: 1 to 65535");
+  }
+  if (!(spec.gamma_scale >= 0.0 && std::isfinite(spec.gamma_scale))) {
+    return Status::Invalid(where + "gamma_scale=" + std::to_string(spec.gamma_scale) + "; allowed: a finite number >= 0");
+  }
+  if (spec.rate == Rate::kCalibrated && spec.gamma_scale != 1.0) {
+    return Status::Invalid(where + "rate=calibrated contradicts gamma_scale=" + std::to_string(spec.gamma_scale) +
+                           "; allowed with it: gamma_scale=1");
+  }
+  if (row.method == Method::kDropBlock && spec.anchor == Anchor::kAfter && spec.region == Region::kValid) {
+    return Status::Invalid(where + "anchor=after contradicts region=valid, where every block lies inside the map; " +
+                           "allowed with it: anchor=before");
+  }
+  return Status();
+}
+
+}  // namespace dropkit

@@ -1,0 +1,128 @@
+#include "plan.h"
+
+#include <algorithm>
+#include <string>
+
+#include "methods.h"
+
+namespace dropkit {
+namespace {
+
+std::string SizesText(const View& x) {
+  std::string text;
+  for (int i = 0; i < x.spatial_dims; ++i) text += (i ? "x" : "") + std::to_string(x.size[i]);
+  return text.empty() ? "(no spatial sizes)" : text;
+}
+
+std::string BlockText(const Spec& spec) {
+  std::string text = std::to_string(spec.extent[0]);
+  for (int i = 1; i < spec.extent_dims; ++i) text += "x" + std::to_string(spec.extent[i]);
+  return text;
+}
+
+// The block after clip=. `smallest` is the smallest size of the map.
+int64_t ClippedBlock(const Spec& spec, int64_t size, int64_t block, int64_t smallest) {
+  if (spec.method == Method::kCutout) return spec.region == Region::kValid ? std::min(block, size) : block;
+  switch (spec.clip) {
+    case Clip::kAxis: return std::min(block, size);
+    case Clip::kSquare: return std::min(block, smallest);
+    default: return block;
+  }
+}
+
+int64_t BeforeOf(const Spec& spec, int64_t block) {
+  if (spec.region == Region::kValid) return 0;
+  if (spec.method == Method::kCutout || block % 2 == 1 || spec.anchor == Anchor::kBefore) return block / 2;
+  return block / 2 - 1;
+}
+
+Status FillAxes(const Spec& spec, const View& x, Plan* plan) {
+  if (spec.extent_dims > 1 && spec.extent_dims != x.spatial_dims) {
+    return Status::Invalid("spec: block or size " + BlockText(spec) + " has " + std::to_string(spec.extent_dims) +
+                           " numbers; allowed for this tensor: 1, or " + std::to_string(x.spatial_dims) +
+                           ", one per spatial dimension");
+  }
+  int64_t smallest = INT64_MAX;
+  for (int i = 0; i < x.spatial_dims; ++i) smallest = std::min(smallest, x.size[i]);
+  for (int i = 0; i < x.spatial_dims; ++i) {
+    Axis& axis = plan->axis[i];
+    if (spec.method == Method::kDropBlock && spec.clip == Clip::kError && spec.extent[i] > axis.size && axis.size > 0) {
+      return Status::Invalid("spec: block=" + BlockText(spec) + " is larger than the map " + SizesText(x) +
+                             " and clip=error; allowed: a block that fits, or clip=axis, square, none");
+    }
+    axis.block = ClippedBlock(spec, axis.size, spec.extent[i], smallest);
+    const int64_t valid = axis.size - axis.block + 1;
+    const bool needs_valid = spec.method == Method::kDropBlock && (spec.region == Region::kValid || spec.rate == Rate::kPaper);
+    if (needs_valid && valid < 1 && axis.size > 0) {
+      return Status::Invalid("spec: block=" + BlockText(spec) + " has no valid position on the map " + SizesText(x) +
+                             " with clip=none; allowed: a block that fits, clip=axis or square, or region=whole with rate=" +
+                             "calibrated, plain, raw");
+    }
+    axis.before = BeforeOf(spec, axis.block);
+    axis.positions = spec.region == Region::kValid ? valid : axis.size;
+    plan->valid_positions *= std::max<int64_t>(valid, 0);
+    plan->block_cells *= axis.block;
+    plan->positions *= axis.positions;
+  }
+  return Status();
+}
+
+int64_t CoverageAt(const Axis& axis, int64_t cell) {
+  const int64_t last = std::min(axis.positions - 1, cell + axis.before);
+  const int64_t first = std::max<int64_t>(0, cell + axis.before - axis.block + 1);
+  return std::max<int64_t>(0, last - first + 1);
+}
+
+int64_t MostClasses(const Axis& axis) { return std::max<int64_t>(1, std::min(axis.block, axis.size)); }
+
+// Coverage rises, stays and falls along an axis, so the cells not yet counted are always one interval.
+int64_t FindClasses(const Axis& axis, CoverageClass* classes) {
+  int64_t count = 0;
+  int64_t left = 0, right = axis.size - 1;
+  while (left <= right) {
+    const int64_t coverage = std::min(CoverageAt(axis, left), CoverageAt(axis, right));
+    int64_t number = 0;
+    while (left <= right && CoverageAt(axis, left) == coverage) ++left, ++number;
+    while (left <= right && CoverageAt(axis, right) == coverage) --right, ++number;
+    classes[count++] = {coverage, number};
+  }
+  return count;
+}
+
+}  // namespace
+
+Status MakePlan(const Spec& spec, const View& x, Plan* plan) {
+  *plan = Plan();
+  for (int i = 0; i < x.spatial_dims; ++i) {
+    plan->axis[i].size = plan->axis[i].positions = x.size[i];
+    plan->cells *= x.size[i];
+  }
+  const Unit unit = RowOf(spec.method).unit;
+  plan->shares_batch = spec.share == Share::kBatch || spec.share == Share::kAll;
+  plan->shares_channels = spec.share == Share::kChannels || spec.share == Share::kAll || unit == Unit::kSample;
+  plan->has_map = unit != Unit::kChannel && unit != Unit::kSample;
+  plan->lane_channels = plan->shares_channels ? 1 : x.channels;
+  plan->lanes_per_channel = plan->has_map ? plan->cells : 1;
+  if (unit == Unit::kSeed || unit == Unit::kHole) {
+    if (Status status = FillAxes(spec, x, plan); !status.ok()) return status;
+    plan->lanes_per_channel = unit == Unit::kHole ? spec.holes : plan->positions;
+  }
+  plan->lanes = plan->lane_channels * plan->lanes_per_channel;
+  return Status();
+}
+
+int64_t MostClasses(const Plan& plan) {
+  return MostClasses(plan.axis[0]) + MostClasses(plan.axis[1]) + MostClasses(plan.axis[2]);
+}
+
+Coverage MakeCoverage(const Plan& plan, CoverageClass* storage) {
+  Coverage coverage;
+  for (int i = 0; i < 3; ++i) {
+    coverage.axis[i] = storage;
+    coverage.count[i] = FindClasses(plan.axis[i], storage);
+    storage += MostClasses(plan.axis[i]);
+  }
+  return coverage;
+}
+
+}  // namespace dropkit

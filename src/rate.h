@@ -1,0 +1,143 @@
+// From T to what is drawn and what is gained: lane threshold Q, rate=calibrated, expected kept fraction, gains.
+// docs/draws.md, sections 3, 7 and 10, in its written order. Host and device inline.
+#ifndef DROPKIT_SRC_RATE_H_
+#define DROPKIT_SRC_RATE_H_
+
+#include "draw.h"
+#include "plan.h"
+
+namespace dropkit {
+
+DROPKIT_HOST_DEVICE double Power(double base, uint64_t exponent) {
+  double result = 1.0;
+  while (exponent != 0) {
+    if (exponent & 1) result = result * base;
+    exponent >>= 1;
+    if (exponent != 0) base = base * base;
+  }
+  return result;
+}
+
+// Calls body(number of cells, coverage, y^coverage) for every class of the map.
+template <typename Body>
+DROPKIT_HOST_DEVICE void ForEachClass(const Coverage& coverage, double y, Body body) {
+  double power_a = 1.0;
+  int64_t last_a = 0;
+  for (int64_t i = 0; i < coverage.count[0]; ++i) {
+    const CoverageClass a = coverage.axis[0][i];
+    power_a = power_a * Power(y, a.coverage - last_a);
+    last_a = a.coverage;
+    double power_b = 1.0;
+    int64_t last_b = 0;
+    for (int64_t j = 0; j < coverage.count[1]; ++j) {
+      const CoverageClass b = coverage.axis[1][j];
+      power_b = power_b * Power(power_a, b.coverage - last_b);
+      last_b = b.coverage;
+      double power_c = 1.0;
+      int64_t last_c = 0;
+      for (int64_t k = 0; k < coverage.count[2]; ++k) {
+        const CoverageClass c = coverage.axis[2][k];
+        power_c = power_c * Power(power_b, c.coverage - last_c);
+        last_c = c.coverage;
+        body(a.number * b.number * c.number, a.coverage * b.coverage * c.coverage, power_c);
+      }
+    }
+  }
+}
+
+DROPKIT_HOST_DEVICE double SumOfCoverage(const Coverage& coverage) {
+  int64_t product = 1;
+  for (int axis = 0; axis < 3; ++axis) {
+    int64_t sum = 0;
+    for (int64_t i = 0; i < coverage.count[axis]; ++i) sum += coverage.axis[axis][i].coverage * coverage.axis[axis][i].number;
+    product *= sum;
+  }
+  return static_cast<double>(product);
+}
+
+// gamma with which the expected dropped fraction is t: Newton on sum(number * y^coverage) = (1 - t) * cells from the right,
+// where the steps fall monotonically, so the first that does not fall is the end.
+DROPKIT_HOST_DEVICE double CalibratedGamma(const Coverage& coverage, int64_t cells, double t) {
+  const double mean = SumOfCoverage(coverage) / static_cast<double>(cells);
+  const double goal = (1.0 - t) * static_cast<double>(cells);
+  double y = 1.0 - t / mean;
+  for (int step = 0; step < 64; ++step) {
+    double f = 0.0, g = 0.0;
+    ForEachClass(coverage, y, [&](int64_t number, int64_t covering, double power) {
+      const double v = static_cast<double>(number) * power;
+      f = f + v;
+      g = g + v * static_cast<double>(covering);
+    });
+    const double next = y - ((f - goal) * y) / g;
+    if (!(next < y && next > 0.0)) break;
+    y = next;
+  }
+  return 1.0 - y;
+}
+
+// Q of T. `coverage` is used by rate=calibrated only.
+DROPKIT_HOST_DEVICE uint64_t LaneThreshold(const Spec& spec, const Plan& plan, const Coverage& coverage, uint64_t threshold) {
+  if (spec.method != Method::kDropBlock || threshold == 0 || threshold >= kOne) return threshold;
+  const double t = static_cast<double>(threshold) / kTwo32;
+  switch (spec.rate) {
+    case Rate::kPaper:
+      return Quantise(((t * static_cast<double>(plan.cells)) /
+                       (static_cast<double>(plan.block_cells) * static_cast<double>(plan.valid_positions))) *
+                      spec.gamma_scale);
+    case Rate::kPlain: return Quantise((t / static_cast<double>(plan.block_cells)) * spec.gamma_scale);
+    case Rate::kRaw: return Quantise(t * spec.gamma_scale);
+    case Rate::kCalibrated: return Quantise(CalibratedGamma(coverage, plan.cells, t));
+  }
+  return 0;
+}
+
+DROPKIT_HOST_DEVICE double ExpectedKept(const Spec& spec, const Plan& plan, const Coverage& coverage, uint64_t q) {
+  const double u = static_cast<double>(q) / kTwo32;
+  if (spec.method != Method::kDropBlock && spec.method != Method::kCutout) return 1.0 - u;
+  double sum = 0.0;
+  ForEachClass(coverage, 1.0 - u, [&](int64_t number, int64_t covering, double power) {
+    const double kept = spec.method == Method::kDropBlock
+                            ? power
+                            : Power(1.0 - (u * static_cast<double>(covering)) / static_cast<double>(plan.positions), spec.holes);
+    sum = sum + static_cast<double>(number) * kept;
+  });
+  return sum / static_cast<double>(plan.cells);
+}
+
+// The factor on kept elements, before its one rounding to f32. `kept` and `total` are those of normalize=kept.
+DROPKIT_HOST_DEVICE double GainFactor(const Spec& spec, const Plan& plan, const Coverage& coverage, uint64_t threshold, int64_t kept,
+                                      int64_t total) {
+  switch (spec.normalize) {
+    case Normalize::kKept: return kept == 0 ? 0.0 : static_cast<double>(total) / static_cast<double>(kept);
+    case Normalize::kExpected: {
+      const double expected = ExpectedKept(spec, plan, coverage, LaneThreshold(spec, plan, coverage, threshold));
+      return expected == 0.0 ? 0.0 : 1.0 / expected;
+    }
+    case Normalize::kAsked: return threshold >= kOne ? 0.0 : 1.0 / (1.0 - static_cast<double>(threshold) / kTwo32);
+    case Normalize::kNone: return 1.0;
+  }
+  return 1.0;
+}
+
+// The counts that normalize=kept uses for sample n, channel c.
+struct KeptCount {
+  int64_t kept, total;
+};
+DROPKIT_HOST_DEVICE KeptCount KeptFor(const Mask& mask, int64_t n, int64_t c) {
+  const int64_t cells = mask.size[0] * mask.size[1] * mask.size[2];
+  if (mask.spec.over == Over::kPlane) return {mask.kept[n * mask.channels + c], cells};
+  if (mask.spec.over == Over::kSample) return {mask.kept[n], cells * mask.channels};
+  int64_t kept = 0;
+  for (int64_t i = 0; i < mask.num_kept; ++i) kept += mask.kept[i];
+  return {kept, mask.total};
+}
+
+// Whether this spec's numbers need the coverage classes at all.
+DROPKIT_HOST_DEVICE bool NeedsCoverage(const Spec& spec) {
+  const bool block = spec.method == Method::kDropBlock || spec.method == Method::kCutout;
+  return block && (spec.normalize == Normalize::kExpected || (spec.method == Method::kDropBlock && spec.rate == Rate::kCalibrated));
+}
+
+}  // namespace dropkit
+
+#endif  // DROPKIT_SRC_RATE_H_

@@ -1,0 +1,17 @@
+// The `reference` row of the backends: always available, one thread, no scratch (it allocates instead).
+#include "backend.h"
+
+#include "reference/reference.h"
+
+namespace dropkit {
+namespace {
+
+const char* Unavailable() { return nullptr; }
+size_t NoScratch(const Spec&, const View&, const Exec&) { return 0; }
+
+}  // namespace
+
+const Backend kReferenceBackend = {"reference",       Unavailable,     NoScratch,       reference::Sample,
+                                   reference::Spread, reference::Pack, reference::Apply};
+
+}  // namespace dropkit

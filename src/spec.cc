@@ -1,0 +1,325 @@
+// Spec line <-> Spec: the one parser, the one printer, and every message about a bad spec line. A key is a row of
+// KeyTable: its name, its values, how to read and how to print it.
+#include <charconv>
+#include <cmath>
+#include <mutex>
+#include <shared_mutex>
+#include <unordered_map>
+
+#include "dropkit/dropkit.h"
+#include "methods.h"
+#include "nearest.h"
+
+namespace dropkit {
+namespace {
+
+// ---------------------------------------------------------------- values
+
+template <typename Enum>
+struct Words {
+  std::vector<std::string> words;   // in the enum's order
+  bool Read(std::string_view text, Enum* value) const {
+    for (size_t i = 0; i < words.size(); ++i) {
+      if (words[i] == text) {
+        *value = static_cast<Enum>(i);
+        return true;
+      }
+    }
+    return false;
+  }
+  std::string Print(Enum value) const { return words[static_cast<size_t>(value)]; }
+};
+
+const Words<Share> kShares{{"none", "channels", "batch", "all"}};
+const Words<Normalize> kNormalizes{{"kept", "expected", "asked", "none"}};
+const Words<Over> kOvers{{"tensor", "sample", "plane"}};
+const Words<Region> kRegions{{"valid", "whole"}};
+const Words<Rate> kRates{{"paper", "calibrated", "plain", "raw"}};
+const Words<Anchor> kAnchors{{"before", "after"}};
+const Words<Clip> kClips{{"axis", "square", "none", "error"}};
+
+template <typename Number>
+bool ReadNumber(std::string_view text, Number* value) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), *value);
+  return error == std::errc() && end == text.data() + text.size();
+}
+
+// The shortest decimal that reads back as the same number.
+template <typename Number>
+std::string PrintNumber(Number value) {
+  char buffer[64];
+  const auto [end, error] = std::to_chars(buffer, buffer + sizeof(buffer), value);
+  return error == std::errc() ? std::string(buffer, end) : std::string();
+}
+
+// "7" or "3x5": one number for every axis, or one per axis.
+bool ReadExtent(std::string_view text, Spec* spec) {
+  int count = 0;
+  while (count < 3) {
+    const size_t cross = text.find('x');
+    if (!ReadNumber(text.substr(0, cross), &spec->extent[count]) || spec->extent[count] < 1) return false;
+    ++count;
+    if (cross == std::string_view::npos) break;
+    text.remove_prefix(cross + 1);
+    if (count == 3) return false;
+  }
+  for (int axis = count; axis < 3; ++axis) spec->extent[axis] = spec->extent[count == 1 ? 0 : count - 1];
+  spec->extent_dims = count;
+  return true;
+}
+
+std::string PrintExtent(const Spec& spec) {
+  std::string text = PrintNumber(spec.extent[0]);
+  for (int axis = 1; axis < spec.extent_dims; ++axis) text += "x" + PrintNumber(spec.extent[axis]);
+  return text;
+}
+
+bool ReadFill(std::string_view text, Spec* spec) {
+  spec->fill_value = 0.0;
+  spec->fill = text == "noise" ? Fill::kNoise : Fill::kNumber;
+  return text == "noise" || (ReadNumber(text, &spec->fill_value) && !std::isnan(spec->fill_value));
+}
+
+std::string PrintFill(const Spec& spec) {
+  return spec.fill == Fill::kNoise ? "noise" : PrintNumber(spec.fill_value);
+}
+
+// ---------------------------------------------------------------- keys
+
+struct KeyRow {
+  KeyBit bit;
+  const char* name;
+  const char* allowed;
+  bool (*read)(std::string_view text, Spec* spec);
+  std::string (*print)(const Spec& spec);
+};
+
+#define DROPKIT_WORD_KEY(words, field)                                                  \
+  [](std::string_view text, Spec* spec) { return (words).Read(text, &spec->field); },   \
+      [](const Spec& spec) { return (words).Print(spec.field); }
+
+const std::vector<KeyRow>& KeyTable() {
+  static const auto* table = new std::vector<KeyRow>{
+      {kKeyExtent, "block", "a whole number >= 1, or one per axis joined by x, such as 3x5", ReadExtent, PrintExtent},
+      {kKeyHoles, "holes", "a whole number from 1 to 65535",
+       [](std::string_view text, Spec* spec) { return ReadNumber(text, &spec->holes) && spec->holes >= 1 && spec->holes <= 65535; },
+       [](const Spec& spec) { return PrintNumber(spec.holes); }},
+      {kKeyRegion, "region", "valid, whole", DROPKIT_WORD_KEY(kRegions, region)},
+      {kKeyRate, "rate", "paper, calibrated, plain, raw", DROPKIT_WORD_KEY(kRates, rate)},
+      {kKeyGammaScale, "gamma_scale", "a finite number >= 0",
+       [](std::string_view text, Spec* spec) {
+         return ReadNumber(text, &spec->gamma_scale) && std::isfinite(spec->gamma_scale) && spec->gamma_scale >= 0.0;
+       },
+       [](const Spec& spec) { return PrintNumber(spec.gamma_scale); }},
+      {kKeyAnchor, "anchor", "before, after", DROPKIT_WORD_KEY(kAnchors, anchor)},
+      {kKeyClip, "clip", "axis, square, none, error", DROPKIT_WORD_KEY(kClips, clip)},
+      {kKeyShare, "share", "none, channels, batch, all", DROPKIT_WORD_KEY(kShares, share)},
+      {kKeyNormalize, "normalize", "kept, expected, asked, none", DROPKIT_WORD_KEY(kNormalizes, normalize)},
+      {kKeyOver, "over", "tensor, sample, plane", DROPKIT_WORD_KEY(kOvers, over)},
+      {kKeyFill, "fill", "a number, noise", ReadFill, PrintFill},
+  };
+  return *table;
+}
+#undef DROPKIT_WORD_KEY
+
+// cutout calls its extent `size`, dropblock `block`.
+std::string NameOf(const KeyRow& key, const MethodRow& row) {
+  return key.bit == kKeyExtent && row.method == Method::kCutout ? "size" : key.name;
+}
+
+std::vector<std::string> KeyNames(const MethodRow& row) {
+  std::vector<std::string> names;
+  for (const KeyRow& key : KeyTable()) {
+    if (row.keys & key.bit) names.push_back(NameOf(key, row));
+  }
+  return names;
+}
+
+std::string Join(const std::vector<std::string>& words) {
+  std::string text;
+  for (const std::string& word : words) text += (text.empty() ? "" : ", ") + word;
+  return text;
+}
+
+const KeyRow* FindKey(const MethodRow& row, std::string_view name) {
+  for (const KeyRow& key : KeyTable()) {
+    if ((row.keys & key.bit) && NameOf(key, row) == name) return &key;
+  }
+  return nullptr;
+}
+
+// ---------------------------------------------------------------- lines
+
+std::string Quoted(std::string_view text) { return "'" + std::string(text) + "'"; }
+
+// "draw=1", at the end of every full line: the version of docs/draws.md that gives the line its meaning.
+Status ReadDrawVersion(std::string_view value, const std::string& where) {
+  int version = 0;
+  if (ReadNumber(value, &version) && version == kDrawVersion) return Status();
+  return Status::Invalid(where + "draw=" + std::string(value) + "; this build draws by version " +
+                         std::to_string(kDrawVersion));
+}
+
+Status ReadKeys(std::string_view text, const MethodRow& row, const std::string& where, Spec* spec) {
+  uint32_t seen = 0;
+  bool seen_draw = false;
+  while (true) {
+    const size_t comma = text.find(',');
+    const std::string_view pair = text.substr(0, comma);
+    const size_t equals = pair.find('=');
+    const std::string_view name = pair.substr(0, equals);
+    if (equals == std::string_view::npos) {
+      return Status::Invalid(where + Quoted(pair) + " is not KEY=VALUE; keys: " + Join(KeyNames(row)));
+    }
+    const std::string_view value = pair.substr(equals + 1);
+    const KeyRow* key = FindKey(row, name);
+    const bool is_draw = name == "draw";
+    if (!key && !is_draw) {
+      return Status::Invalid(where + "unknown key " + Quoted(name) + DidYouMean(name, KeyNames(row)) +
+                             " keys of " + row.name + ": " + Join(KeyNames(row)));
+    }
+    if (is_draw ? seen_draw : (seen & key->bit) != 0) {
+      return Status::Invalid(where + "key " + Quoted(name) + " is given twice; allowed: once");
+    }
+    if (is_draw) {
+      seen_draw = true;
+      if (Status status = ReadDrawVersion(value, where); !status.ok()) return status;
+    } else {
+      seen |= key->bit;
+      if (!key->read(value, spec)) {
+        return Status::Invalid(where + std::string(name) + "=" + std::string(value) + "; allowed: " + key->allowed);
+      }
+    }
+    if (comma == std::string_view::npos) return Status();
+    text.remove_prefix(comma + 1);
+  }
+}
+
+Status ParseFresh(std::string_view line, Spec* spec) {
+  const std::string where = "spec " + Quoted(line) + ": ";
+  const size_t colon = line.find(':');
+  const std::string_view name = line.substr(0, colon);
+  std::vector<std::string> known;
+  const MethodRow* row = nullptr;
+  for (const MethodRow& candidate : MethodTable()) {
+    known.push_back(candidate.name);
+    if (name == candidate.name) row = &candidate;
+  }
+  Spec result;
+  if (row) {
+    result = row->defaults;
+  } else {
+    for (const PresetRow& preset : PresetTable()) {
+      known.push_back(preset.name);
+      if (name != preset.name) continue;
+      if (Status status = ParseSpec(preset.line, &result); !status.ok()) return status;
+      row = &RowOf(result.method);
+    }
+  }
+  if (!row) {
+    return Status::Invalid(where + "unknown method or preset " + Quoted(name) + DidYouMean(name, known) +
+                           " known: " + Join(known));
+  }
+  if (colon != std::string_view::npos) {
+    if (Status status = ReadKeys(line.substr(colon + 1), *row, where, &result); !status.ok()) return status;
+  }
+  if (Status status = ValidateSpec(result); !status.ok()) return Status::Invalid(where + status.message());
+  *spec = result;
+  return Status();
+}
+
+struct TextHash {
+  using is_transparent = void;
+  size_t operator()(std::string_view text) const { return std::hash<std::string_view>()(text); }
+};
+
+// Parsed lines by text. Bounded, so that a program that makes lines up cannot fill the memory with them.
+struct Memo {
+  static constexpr size_t kMost = 4096;
+  std::shared_mutex mutex;
+  std::unordered_map<std::string, Spec, TextHash, std::equal_to<>> lines;
+};
+
+Memo& TheMemo() {
+  static auto* memo = new Memo;
+  return *memo;
+}
+
+float DefaultP(std::string_view line, const Spec& spec) {
+  const std::string_view name = line.substr(0, line.find(':'));
+  for (const PresetRow& preset : PresetTable()) {
+    if (name == preset.name) return preset.default_p;
+  }
+  return RowOf(spec.method).default_p;
+}
+
+}  // namespace
+
+Status ParseSpec(std::string_view line, Spec* spec) {
+  Memo& memo = TheMemo();
+  {
+    std::shared_lock lock(memo.mutex);
+    if (const auto found = memo.lines.find(line); found != memo.lines.end()) {
+      *spec = found->second;
+      return Status();
+    }
+  }
+  if (Status status = ParseFresh(line, spec); !status.ok()) return status;
+  std::unique_lock lock(memo.mutex);
+  if (memo.lines.size() >= Memo::kMost) memo.lines.clear();
+  memo.lines.emplace(line, *spec);
+  return Status();
+}
+
+Status ParseCase(std::string_view line, Spec* spec, float* p) {
+  const size_t at = line.rfind('@');
+  Spec parsed;
+  if (Status status = ParseSpec(line.substr(0, at), &parsed); !status.ok()) return status;
+  float value = DefaultP(line, parsed);
+  if (at != std::string_view::npos) {
+    double number = 0.0;
+    const std::string_view text = line.substr(at + 1);
+    if (!ReadNumber(text, &number) || !(number >= 0.0 && number <= 1.0)) {
+      return Status::Invalid("case " + Quoted(line) + ": p = " + Quoted(text) + "; allowed: a number from 0 to 1");
+    }
+    value = static_cast<float>(number);
+  }
+  *spec = parsed;
+  *p = value;
+  return Status();
+}
+
+std::string PrintSpec(const Spec& spec, SpecForm form) {
+  if (!ValidateSpec(spec).ok()) return "(invalid spec)";
+  const MethodRow& row = RowOf(spec.method);
+  std::string keys;
+  for (const KeyRow& key : KeyTable()) {
+    if (!(row.keys & key.bit)) continue;
+    const std::string value = key.print(spec);
+    if (form == SpecForm::kShort && value == key.print(row.defaults)) continue;
+    keys += (keys.empty() ? ":" : ",") + NameOf(key, row) + "=" + value;
+  }
+  if (form == SpecForm::kFull) keys += ",draw=" + std::to_string(kDrawVersion);
+  return row.name + keys;
+}
+
+std::vector<MethodInfo> Methods() {
+  std::vector<MethodInfo> infos;
+  for (const MethodRow& row : MethodTable()) {
+    infos.push_back({row.name, row.unit_text, row.spread_text, Join(KeyNames(row)), row.paper,
+                     PrintSpec(row.defaults, SpecForm::kFull), row.default_p});
+  }
+  return infos;
+}
+
+std::vector<PresetInfo> Presets() {
+  std::vector<PresetInfo> infos;
+  for (const PresetRow& row : PresetTable()) {
+    Spec spec;
+    const Status status = ParseSpec(row.line, &spec);
+    infos.push_back({row.name, status.ok() ? PrintSpec(spec, SpecForm::kFull) : status.message(), row.source, row.default_p});
+  }
+  return infos;
+}
+
+}  // namespace dropkit

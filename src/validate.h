@@ -1,0 +1,26 @@
+// Every check of an argument that does not concern a spec line, with its message. Nothing is written before they passed.
+#ifndef DROPKIT_SRC_VALIDATE_H_
+#define DROPKIT_SRC_VALIDATE_H_
+
+#include "dropkit/dropkit.h"
+
+namespace dropkit {
+
+inline constexpr int64_t kMostElementsOfSample = int64_t{1} << 38;   // lanes stay within 32-bit tile numbers
+
+// Shape, dtype, strides and sizes; data too when `data_is_used`. `name` is the argument's.
+Status ValidateView(const char* name, const View& x, bool data_is_used);
+// y can take the result of x: same shape and dtype, no two elements in one place, not x's memory in another order.
+Status ValidateOutput(const View& x, const View& y);
+Status ValidateProbability(Probability p);
+// The pointers of a mask that is about to be written or read.
+Status ValidateMaskPointers(const Mask& mask);
+// The mask is one for x's shape, and its strides stay within num_bits.
+Status ValidateMaskFor(const Mask& mask, const View& x);
+
+int64_t CellsOf(const View& x);
+int64_t ElementsOf(const View& x);
+
+}  // namespace dropkit
+
+#endif  // DROPKIT_SRC_VALIDATE_H_
