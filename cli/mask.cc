@@ -2,12 +2,9 @@
 // demand the elements themselves as an array or a picture.
 // Assumes that the library validates the spec, the sizes and the backend; here only text becomes numbers.
 
-#include <unistd.h>
-
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdlib>
-#include <fstream>
 #include <iomanip>
 #include <iostream>
 #include <limits>
@@ -21,6 +18,7 @@
 
 #include "commands.h"
 #include "dropkit/dropkit.h"
+#include "memory.h"
 #include "npy.h"
 #include "number.h"
 #include "picture.h"
@@ -108,33 +106,20 @@ std::string BackendName(const std::string& asked) {
   return "none";
 }
 
-// What the machine can give without pushing something else out, where the system tells.
-std::optional<uint64_t> FreeMemory() {
-  std::ifstream file("/proc/meminfo");
-  for (std::string name; file >> name; file.ignore(std::numeric_limits<std::streamsize>::max(), '\n')) {
-    uint64_t kilobytes = 0;
-    if (name == "MemAvailable:" && file >> kilobytes) return kilobytes * 1024;
-  }
-  return std::nullopt;
+std::runtime_error TooLarge(uint64_t bytes) {
+  const std::optional<uint64_t> free = FreeMemory();
+  return std::runtime_error("--shape: out of memory: the mask takes at least " + std::to_string(bytes) + " bytes" +
+                            (free ? "; " + std::to_string(*free) + " are free" : ""));
 }
 
-std::runtime_error TooLarge(uint64_t bytes, std::optional<uint64_t> free) {
-  return std::runtime_error("--shape: the mask needs " + std::to_string(bytes) + " bytes of memory" +
-                            (free ? "; " + std::to_string(*free) + " are free" : ", more than there is"));
-}
-
-// The bytes that Draw and Elements will ask for. Checked beforehand: an operating system that overcommits would grant
-// them and end the program later.
-uint64_t RequireMemory(const MaskJob& job, bool with_elements) {
+// The bytes that Draw and Elements will ask for.
+uint64_t MemoryOf(const MaskJob& job, bool with_elements) {
   Mask described;
   Check(Describe(job.spec, job.view, &described), "CASE and --shape");
   size_t scratch = 0;
-  Check(ScratchBytes(job.spec, job.view, job.exec, &scratch), "CASE and --shape");
-  uint64_t bytes =
-      scratch + 8 * (static_cast<uint64_t>(described.num_words()) + static_cast<uint64_t>(described.num_kept));
-  if (with_elements) bytes += static_cast<uint64_t>(described.total);
-  if (const std::optional<uint64_t> free = FreeMemory(); free && bytes > *free) throw TooLarge(bytes, free);
-  return bytes;
+  Check(ScratchBytes(job.spec, job.view, job.exec, &scratch), "--backend");
+  const auto words = static_cast<uint64_t>(described.num_words()) + static_cast<uint64_t>(described.num_kept);
+  return scratch + 8 * words + (with_elements ? static_cast<uint64_t>(described.total) : 0);
 }
 
 void Draw(const MaskJob& job, MaskStorage* storage) {
@@ -185,7 +170,8 @@ void PrintKept(const Mask& mask) {
 
 // One gain a tensor, sample or plane, as the mask's law counts; many are told by their range.
 void PrintGains(const Mask& mask) {
-  const bool counted = mask.spec.normalize == Normalize::kKept && mask.total > 0;
+  if (mask.total == 0) return;
+  const bool counted = mask.spec.normalize == Normalize::kKept;
   const int64_t samples = counted && mask.spec.over != Over::kTensor ? mask.samples : 1;
   const int64_t channels = counted && mask.spec.over == Over::kPlane ? mask.channels : 1;
   Gain gain;
@@ -230,7 +216,9 @@ int RunMask(const MaskOptions& options) {
   if (!options.png.empty() && std::count(job.shape.begin(), job.shape.end(), 0) > 0)
     throw CLI::ValidationError("--png",
                                "--shape " + options.shape + " has no elements to draw; sizes above 0 are allowed");
-  const uint64_t bytes = RequireMemory(job, !options.npy.empty() || !options.png.empty());
+  const uint64_t bytes = MemoryOf(job, !options.npy.empty() || !options.png.empty());
+  if (bytes > FreeMemory().value_or(bytes)) throw TooLarge(bytes);
+  LimitMemory();
   try {
     MaskStorage storage;
     Draw(job, &storage);
@@ -240,7 +228,7 @@ int RunMask(const MaskOptions& options) {
     PrintGains(storage.mask);
     WriteFiles(storage.mask, options, job.shape);
   } catch (const std::bad_alloc&) {
-    throw TooLarge(bytes, FreeMemory());
+    throw TooLarge(bytes);
   }
   return 0;
 }

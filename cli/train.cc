@@ -10,24 +10,24 @@
 #include <stdexcept>
 
 #include "cli/commands.h"
+#include "cli/number.h"
 #include "cli/results.h"
-#include "cli/suggest.h"
 #include "cli/task.h"
 #include "cli/trainer.h"
+#include "src/nearest.h"
 
 namespace dropkit::cli {
 namespace {
 
-constexpr int kFailed = 1, kWrongCommandLine = 2;
+constexpr int kFailed = 1;
+constexpr uint64_t kMaxEpochs = 1000000;
+constexpr uint64_t kMaxThreads = 1024;
 constexpr double kChance = 100.0 / kClasses;
 
 struct Options {
   std::string task = "scenes", data = kDefaultData, out, device = "cpu";
   std::vector<std::string> methods;
-  std::vector<uint64_t> seeds = {0};
-  std::optional<int> epochs;
-  std::optional<int64_t> train_size, test_size;
-  int threads = 0;
+  std::string seeds = "0", epochs, train_size, test_size, threads;   // empty: the task's, or torch's, own
   bool resume = false;
 };
 
@@ -37,7 +37,23 @@ const Task& FindTask(const std::string& name) {
     if (task.name == name) return task;
     names.push_back(task.name);
   }
-  throw std::invalid_argument("--task '" + name + "': scenes or fashion is allowed" + DidYouMean(name, names));
+  throw CLI::ValidationError("--task", "'" + name + "'" + DidYouMean(name, names) + " scenes and fashion are allowed");
+}
+
+int64_t NumberOr(const char* option, const std::string& text, int64_t otherwise, uint64_t largest) {
+  return text.empty() ? otherwise : static_cast<int64_t>(ReadNumber(option, text, largest));
+}
+
+std::vector<uint64_t> ParseSeeds(const std::string& text) {
+  std::vector<uint64_t> seeds;
+  for (size_t start = 0, end = 0; end != std::string::npos; start = end + 1) {
+    end = text.find(',', start);
+    seeds.push_back(ReadNumber("--seeds", text.substr(start, end == std::string::npos ? end : end - start), UINT64_MAX));
+    if (std::count(seeds.begin(), seeds.end(), seeds.back()) > 1) {
+      throw CLI::ValidationError("--seeds", std::to_string(seeds.back()) + " is given twice");
+    }
+  }
+  return seeds;
 }
 
 // none, none-N (none with N epochs), or a case line.
@@ -46,38 +62,28 @@ MethodCase ParseMethod(const std::string& text) {
   method.name = text;
   if (text == "none") return method;
   if (text.starts_with("none-")) {
-    const std::string digits = text.substr(5);
-    const bool number = !digits.empty() && digits.size() < 7 && digits.find_first_not_of("0123456789") == std::string::npos;
-    method.epochs = number ? std::stoi(digits) : 0;
-    if (method.epochs < 1) throw std::invalid_argument("--methods '" + text + "': none-N trains N epochs, N from 1 to 999999");
+    method.epochs = static_cast<int>(ReadNumber("--methods none-N", text.substr(5), kMaxEpochs));
+    if (method.epochs == 0) throw CLI::ValidationError("--methods", "'none-0': none-N trains N epochs, N at least 1");
     return method;
   }
   method.none = false;
   const Status status = ParseCase(text, &method.spec, &method.p);
-  if (!status.ok()) {
-    throw std::invalid_argument("--methods '" + text + "': " + status.message() + DidYouMean(text, {"none"}));
-  }
+  if (!status.ok()) throw CLI::ValidationError("--methods", status.message());
   return method;
 }
 
 std::vector<MethodCase> ParseMethods(const Options& options, const Task& task, int epochs) {
   std::vector<MethodCase> methods;
   for (const std::string& text : options.methods.empty() ? task.methods : options.methods) {
-    methods.push_back(ParseMethod(text));
+    const MethodCase method = ParseMethod(text);
     // Among the defaults, none-N stands for stopping early.
-    if (options.methods.empty() && methods.back().epochs >= epochs) methods.pop_back();
+    if (options.methods.empty() && method.epochs >= epochs) continue;
+    if (std::any_of(methods.begin(), methods.end(), [&](const MethodCase& other) { return other.name == text; })) {
+      throw CLI::ValidationError("--methods", "'" + text + "' is given twice");
+    }
+    methods.push_back(method);
   }
   return methods;
-}
-
-template <class T, class Name>
-void RefuseRepeats(const char* option, const std::vector<T>& values, Name name) {
-  std::set<std::string> seen;
-  for (const T& value : values) {
-    if (!seen.insert(name(value)).second) {
-      throw std::invalid_argument(std::string(option) + " '" + name(value) + "' is given twice");
-    }
-  }
 }
 
 std::string CheckpointPath(const Options& options, const Task& task, const MethodCase& method, uint64_t seed) {
@@ -90,31 +96,34 @@ std::string CheckpointPath(const Options& options, const Task& task, const Metho
 
 struct Job {
   const Task* task;
-  Dataset dataset;
   std::vector<MethodCase> methods;
+  std::vector<uint64_t> seeds;
   RunSettings common;   // what all runs share
+  Dataset dataset;
 };
 
+void CheckDevice(const std::string& device) {
+  if (device == "cpu") return;
+  const bool cuda = device.starts_with("cuda");
+  throw CLI::ValidationError("--device", "'" + device + "': " + (cuda ? "training on CUDA does not exist yet; " : "") +
+                                             "cpu is allowed");
+}
+
 Job Prepare(const Options& options) {
-  if (options.device == "cuda" || options.device.starts_with("cuda:")) {
-    throw std::invalid_argument("--device " + options.device + ": training on CUDA is not built yet; cpu is allowed");
-  }
-  if (options.device != "cpu") throw std::invalid_argument("--device " + options.device + ": cpu is allowed");
-  if (options.resume && options.out.empty()) throw std::invalid_argument("--resume needs --out, where the checkpoints are");
+  CheckDevice(options.device);
+  if (options.resume && options.out.empty()) throw CLI::ValidationError("--resume", "needs --out, where the checkpoints are");
   const Task& task = FindTask(options.task);
-  Job job{&task, {}, ParseMethods(options, task, options.epochs.value_or(task.epochs)), {}};
-  RefuseRepeats("--methods", job.methods, [](const MethodCase& method) { return method.name; });
-  RefuseRepeats("--seeds", options.seeds, [](uint64_t seed) { return std::to_string(seed); });
-  job.dataset = LoadDataset(options.data);
-  RunSettings& common = job.common;
+  RunSettings common{};
   common.task = &task;
-  common.epochs = options.epochs.value_or(task.epochs);
-  common.train_size = options.train_size.value_or(task.train_size);
-  common.test_size = options.test_size.value_or(task.test_size);
-  CheckSizes(job.dataset, common.train_size, common.test_size);
-  common.threads = UseThreads(options.threads);
-  common.data_checksum = Checksum(job.dataset);
+  common.epochs = static_cast<int>(NumberOr("--epochs", options.epochs, task.epochs, kMaxEpochs));
+  common.train_size = NumberOr("--train-size", options.train_size, task.train_size, INT32_MAX);
+  common.test_size = NumberOr("--test-size", options.test_size, task.test_size, INT32_MAX);
   common.resume = options.resume;
+  const auto threads = static_cast<int>(NumberOr("--threads", options.threads, 0, kMaxThreads));
+  Job job{&task, ParseMethods(options, task, common.epochs), ParseSeeds(options.seeds), common, LoadDataset(options.data)};
+  CheckSizes(job.dataset, common.train_size, common.test_size);
+  job.common.threads = UseThreads(threads);
+  job.common.data_checksum = Checksum(job.dataset);
   if (!options.out.empty()) std::filesystem::create_directories(options.out);
   return job;
 }
@@ -136,10 +145,10 @@ std::string Complaint(const RunResult& result) {
   return text;
 }
 
-void Report(const Job& job, const Options& options, const std::vector<RunResult>& results) {
+void Report(const Job& job, const std::vector<RunResult>& results) {
   std::printf("task %s: %lld training and %lld test images, %d epochs, %zu seed(s), %d thread(s)\n", job.task->name.c_str(),
               static_cast<long long>(job.common.train_size), static_cast<long long>(job.common.test_size), job.common.epochs,
-              options.seeds.size(), job.common.threads);
+              job.seeds.size(), job.common.threads);
   std::printf("accuracy in per cent; 'erased K': a KxK square of the item set to grey; mean+-sample sd over seeds\n\n%s",
               Table(results).c_str());
   for (const RunResult& result : results) {
@@ -152,11 +161,11 @@ void Report(const Job& job, const Options& options, const std::vector<RunResult>
 int TrainAll(const Options& options) {
   const Job job = Prepare(options);
   int64_t total_epochs = 0;
-  for (const MethodCase& method : job.methods) total_epochs += SettingsOf(job, options, method, 0).epochs * options.seeds.size();
+  for (const MethodCase& method : job.methods) total_epochs += SettingsOf(job, options, method, 0).epochs * job.seeds.size();
   std::vector<RunResult> results;
   bool failed = false;
   Progress progress(total_epochs);
-  for (const uint64_t seed : options.seeds) {
+  for (const uint64_t seed : job.seeds) {
     const Examples examples = MakeExamples(*job.task, job.dataset, seed, job.common.train_size, job.common.test_size);
     for (const MethodCase& method : job.methods) {
       std::string complaint;
@@ -173,19 +182,15 @@ int TrainAll(const Options& options) {
     }
   }
   progress.Finish();
-  Report(job, options, results);
+  Report(job, results);
   return failed ? kFailed : 0;
 }
 
 int RunTrain(const Options& options) {
   try {
     return TrainAll(options);
-  } catch (const std::invalid_argument& error) {
-    std::fprintf(stderr, "dropkit train: %s\n", error.what());
-    return kWrongCommandLine;
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "dropkit train: %s\n", error.what());
-    return kFailed;
+  } catch (const std::invalid_argument& error) {   // a number that the data do not allow
+    throw CLI::ValidationError(error.what());
   }
 }
 
@@ -196,15 +201,15 @@ void AddOptions(CLI::App& train, Options& options) {
                    "(default: the whole family with the task's settings)")
       ->type_name("CASE")
       ->allow_extra_args(false);
-  train.add_option("--seeds", options.seeds, "one run a method and seed: 0,1,2")->delimiter(',')->capture_default_str();
-  train.add_option("--epochs", options.epochs, "default: scenes 20, fashion 30")->check(CLI::Range(0, 1000000));
+  train.add_option("--seeds", options.seeds, "one run a method and seed: 0,1,2")->capture_default_str();
+  train.add_option("--epochs", options.epochs, "default: scenes 20, fashion 30");
   train.add_option("--train-size", options.train_size, "training images; default: scenes 3000, fashion 2000");
   train.add_option("--test-size", options.test_size, "test images; default: scenes 3000, fashion 10000");
   train.add_option("--data", options.data, "directory of IDX files, plain or .gz")->type_name("DIR")->capture_default_str();
   train.add_option("--out", options.out, "directory for results.json, results.csv and checkpoints; replaces those there")
       ->type_name("DIR");
   train.add_flag("--resume", options.resume, "go on from the checkpoints in --out, to the same weights bit for bit");
-  train.add_option("--threads", options.threads, "default: torch's own choice")->check(CLI::Range(1, 1024));
+  train.add_option("--threads", options.threads, "default: torch's own choice");
   train.add_option("--device", options.device, "cpu")->capture_default_str();
 }
 

@@ -23,6 +23,7 @@
 
 #include "cli/checkpoint.h"
 #include "cli/network.h"
+#include "cli/number.h"
 
 namespace dropkit::cli {
 namespace {
@@ -172,7 +173,7 @@ RunResult Run::Measure() {
   result.method = settings_.method.name;
   if (!settings_.method.none) {
     result.spec = PrintSpec(settings_.method.spec, SpecForm::kFull);
-    result.p = settings_.method.p;
+    result.p = std::stod(Print(settings_.method.p));   // 0.1, not the double nearest to the float
   }
   result.seed = settings_.seed;
   result.epochs = settings_.epochs;
@@ -223,7 +224,7 @@ torch::Tensor Run::Momentum(const torch::Tensor& parameter) {
 // What must agree for a checkpoint to be continued, by the name that a message can use.
 std::map<std::string, std::string> Run::Fingerprint() const {
   const MethodCase& method = settings_.method;
-  const std::string line = method.none ? "none" : PrintSpec(method.spec, SpecForm::kFull) + "@" + std::to_string(method.p);
+  const std::string line = method.none ? "none" : PrintSpec(method.spec, SpecForm::kFull) + "@" + Print(method.p);
   return {{"format", kFormat},
           {"task", settings_.task->name},
           {"method", line},

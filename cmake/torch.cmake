@@ -29,7 +29,8 @@ if(NOT torch_off)
   target_include_directories(torchlib SYSTEM INTERFACE ${TORCH_DIR}/include ${TORCH_DIR}/include/torch/csrc/api/include)
   target_link_directories(torchlib INTERFACE ${TORCH_DIR}/lib)
   # torch registers its kernels from static initialisers, so the linker must keep the library although nothing names it.
-  target_link_libraries(torchlib INTERFACE -Wl,--no-as-needed torch_cpu c10 -Wl,--as-needed)
+  # One item, so that CMake cannot sort the libraries away from their flags, nor the flags reach other libraries.
+  target_link_libraries(torchlib INTERFACE -Wl,--push-state,--no-as-needed,-ltorch_cpu,-lc10,--pop-state)
   target_link_options(torchlib INTERFACE -Wl,-rpath,${TORCH_DIR}/lib)
 elseif(DROPKIT_TORCH STREQUAL "ON" AND NOT DROPKIT_SANITIZE)
   message(FATAL_ERROR "DROPKIT_TORCH=ON, but ${torch_off}")

@@ -206,6 +206,17 @@ TEST(ReferenceSpread, ACutoutSeedIsACentreSharedByChannels) {
             (std::vector<uint8_t>{0, 0, 1, 1, 1, 0, 0, 1, 1, 1, 1, 0, 0, 0, 1, 1, 0, 0, 0, 1}));
 }
 
+TEST(ReferenceSpread, OneSampleOfSeedsServesASharedBatch) {
+  const Case c = Parse("spatial_dropout:share=batch@0.1");
+  const View x = DenseView(nullptr, DType::kF32, 3, 2, {2});
+  MaskStorage storage;
+  ASSERT_TRUE(storage.Reserve(c.spec, x).ok());
+  const std::vector<uint8_t> seeds = {0, 1};
+  ASSERT_TRUE(kReferenceBackend.spread(c.spec, c.p, seeds.data(), x, Exec(), &storage.mask).ok());
+  EXPECT_EQ(golden::DenseKeep(storage.mask), (std::vector<uint8_t>{1, 1, 0, 0, 1, 1, 0, 0, 1, 1, 0, 0}));
+  EXPECT_EQ(std::vector<int64_t>(storage.mask.kept, storage.mask.kept + 3), (std::vector<int64_t>{2, 2, 2}));
+}
+
 TEST(ReferencePack, KeepsWhatIsGivenInEveryLayout) {
   const Case c = Parse("dropout:normalize=kept,over=plane@0.25");
   std::vector<uint8_t> keep(2 * 3 * 5);
@@ -344,13 +355,24 @@ TEST(ReferenceApply, KeptAreScaledAndDroppedAreFilledInEveryDType) {
 
 TEST(ReferenceApply, TheBackwardPassScalesKeptAndZeroesDropped) {
   const uint64_t key[2] = {1, 2};
-  const Case c = Parse("dropout:fill=noise@0.5");
-  Tensor g(DenseView(nullptr, DType::kF32, 1, 64, {})), dx(g.view);
-  for (int i = 0; i < 64; ++i) g.Set(i, i % 5 == 0 ? INFINITY : i);
-  const Drawn drawn(c, key, g.view);
-  ASSERT_TRUE(kReferenceBackend.apply(drawn.mask, Pass::kBackward, g.view, dx.view, Exec()).ok());
-  const std::vector<uint8_t> keep = golden::DenseKeep(drawn.mask);
-  for (int i = 0; i < 64; ++i) EXPECT_EQ(dx.Get(i), keep[i] ? 2 * g.Get(i) : 0.0) << i;
+  for (const char* text : {"dropout:fill=noise@0.5", "dropout:fill=4@0.5"}) {
+    const Case c = Parse(text);
+    Tensor g(DenseView(nullptr, DType::kF32, 1, 64, {})), dx(g.view);
+    for (int i = 0; i < 64; ++i) g.Set(i, i % 5 == 0 ? INFINITY : i);
+    const Drawn drawn(c, key, g.view);
+    ASSERT_TRUE(kReferenceBackend.apply(drawn.mask, Pass::kBackward, g.view, dx.view, Exec()).ok());
+    const std::vector<uint8_t> keep = golden::DenseKeep(drawn.mask);
+    for (int i = 0; i < 64; ++i) EXPECT_EQ(dx.Get(i), keep[i] ? 2 * g.Get(i) : 0.0) << i;
+  }
+}
+
+TEST(ReferenceApply, NoiseIsSharedOverTheBatchAsTheMaskIs) {
+  const uint64_t key[2] = {1, 2};
+  const Case c = Parse("dropout:share=batch,fill=noise@1");
+  Tensor x(DenseView(nullptr, DType::kF64, 2, 3, {2}, Layout::kChannelsFirst, 5)), y(x.view);
+  const Drawn drawn(c, key, x.view);
+  ASSERT_TRUE(kReferenceBackend.apply(drawn.mask, Pass::kForward, x.view, y.view, Exec()).ok());
+  for (int i = 0; i < 12; ++i) EXPECT_EQ(y.Get(i), reference::Noise(key, 0, i % 6)) << i;
 }
 
 TEST(ReferenceApply, StridesAndInPlaceDoNotChangeValues) {
@@ -365,7 +387,7 @@ TEST(ReferenceApply, StridesAndInPlaceDoNotChangeValues) {
   ASSERT_TRUE(kReferenceBackend.apply(drawn.mask, Pass::kForward, x.view, last.view, Exec()).ok());
   for (int i = 0; i < 180; ++i) EXPECT_EQ(last.Get((i / 90 * 30 + i % 30) * 3 + i / 30 % 3), y.Get(i)) << i;
 
-  // x read backwards along the rows, and a gradient expanded over everything.
+  // x read backwards along the rows.
   View mirrored = x.view;
   mirrored.data = x.bytes.data() + 4 * sizeof(float);
   mirrored.stride[1] = -1;
@@ -376,6 +398,14 @@ TEST(ReferenceApply, StridesAndInPlaceDoNotChangeValues) {
     const double from = x.Get(i / 5 * 5 + 4 - i % 5);
     EXPECT_EQ(last.Get((i / 90 * 30 + i % 30) * 3 + i / 30 % 3), keep[i] ? Scaled(from, gain.a, DType::kF32) : 0.0)
         << i;
+  }
+
+  // A gradient expanded from one number.
+  View expanded = x.view;
+  expanded.sample_stride = expanded.channel_stride = expanded.stride[0] = expanded.stride[1] = 0;
+  ASSERT_TRUE(kReferenceBackend.apply(drawn.mask, Pass::kBackward, expanded, last.view, Exec()).ok());
+  for (int i = 0; i < 180; ++i) {
+    EXPECT_EQ(last.Get((i / 90 * 30 + i % 30) * 3 + i / 30 % 3), keep[i] ? Scaled(1.0, gain.a, DType::kF32) : 0.0) << i;
   }
 
   ASSERT_TRUE(kReferenceBackend.apply(drawn.mask, Pass::kForward, x.view, x.view, Exec()).ok());

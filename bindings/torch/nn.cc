@@ -65,29 +65,30 @@ Dropped CallDrop(const Tensor& x, const std::string& spec, const Tensor& key, do
 struct Saved {
   Tensor bits, counts, key;
   std::string spec;
-  int64_t layout, first_sample;
+  bool channels_last;
+  int64_t first_sample;
 };
 
 Tensor CallBackward(const Tensor& grad, const Saved& saved) {
-  using Signature = Tensor(const Tensor&, const Tensor&, const Tensor&, c10::string_view, const Tensor&, int64_t, int64_t,
-                           int64_t, std::optional<int64_t>);
+  using Signature = Tensor(const Tensor&, const Tensor&, const Tensor&, c10::string_view, const Tensor&, bool, bool, int64_t,
+                           std::optional<int64_t>);
   static const auto op = FindOperator<Signature>("dropkit::apply");
-  const int64_t backward = 1;
-  return Call(op, grad, saved.bits, saved.counts, c10::string_view(saved.spec), saved.key, saved.layout, backward,
+  const bool backward = true;
+  return Call(op, grad, saved.bits, saved.counts, c10::string_view(saved.spec), saved.key, saved.channels_last, backward,
               saved.first_sample, std::optional<int64_t>());
 }
 
 void Save(AutogradContext* context, const Saved& saved) {
   context->save_for_backward({saved.bits, saved.counts, saved.key});
   context->saved_data["spec"] = saved.spec;
-  context->saved_data["layout"] = saved.layout;
+  context->saved_data["channels_last"] = saved.channels_last;
   context->saved_data["first_sample"] = saved.first_sample;
 }
 
 Saved Load(AutogradContext* context) {
   const variable_list tensors = context->get_saved_variables();
   return {tensors[0], tensors[1], tensors[2], context->saved_data["spec"].toStringRef(),
-          context->saved_data["layout"].toInt(), context->saved_data["first_sample"].toInt()};
+          context->saved_data["channels_last"].toBool(), context->saved_data["first_sample"].toInt()};
 }
 
 // The linear map of the backward pass. It is diagonal, so its own gradient is itself, to any order.
@@ -105,7 +106,7 @@ struct DropFunction : torch::autograd::Function<DropFunction> {
   static Tensor forward(AutogradContext* context, const Tensor& x, const std::string& spec, const Tensor& key, double p,
                         int64_t first_sample) {
     const Dropped out = CallDrop(x, spec, key, p, first_sample);
-    Save(context, {out.bits, out.counts, key, spec, out.y.is_contiguous() ? 0 : 1, first_sample});
+    Save(context, {out.bits, out.counts, key, spec, !out.y.is_contiguous(), first_sample});
     return out.y;
   }
   static variable_list backward(AutogradContext* context, const variable_list& grads) {

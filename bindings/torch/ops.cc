@@ -4,8 +4,8 @@
 // translated in views.cc; autograd is the callers' (nn.cc in C++); other devices register kernels of their own.
 //
 // A mask is two tensors: bits, int64 words with bit 1 = keep in the memory order of y, and counts, int64 {T, kept...}.
-// `layout` says that order: 0 channels first, 1 channels last, that is, y.is_contiguous() ? 0 : 1. `pass` is 0 forward, 1
-// backward. `total` is the number of elements that `kept` was counted over, where that is not x alone (several ranks).
+// `channels_last` says that order; it is `not y.is_contiguous()` of the forward pass. `total` is the number of elements that
+// `kept` was counted over, where that is not x alone (several ranks).
 // Operators that change x return nothing that shares its memory, as torch.compile asks.
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
@@ -33,6 +33,8 @@ Exec TorchExec() {
   };
   return exec;
 }
+
+Layout LayoutFrom(bool channels_last) { return channels_last ? Layout::kChannelsLast : Layout::kChannelsFirst; }
 
 Key KeyOf(const Tensor& key, const Tensor& x) {
   return static_cast<const uint64_t*>(Operand("key", key, x, ScalarType::Long, 2));
@@ -130,39 +132,33 @@ std::tuple<Tensor, Tensor> DropInPlaceCpu(Tensor x, std::string_view line, const
 }
 
 void ApplyInto(const Tensor& x, const Tensor& y, const Tensor& bits, const Tensor& counts, const Spec& spec,
-               const Tensor& key, int64_t layout, int64_t pass, int64_t first_sample, std::optional<int64_t> total) {
-  if (pass != 0 && pass != 1) Check(Status::Invalid("pass: " + std::to_string(pass) + "; allowed: 0 (forward), 1 (backward)"));
-  const View dense = DenseViewOf(x, static_cast<Layout>(layout), x.data_ptr(), spec, first_sample);
+               const Tensor& key, bool channels_last, bool backward, int64_t first_sample, std::optional<int64_t> total) {
+  const View dense = DenseViewOf(x, LayoutFrom(channels_last), x.data_ptr(), spec, first_sample);
   const Mask mask = GivenMask(x, dense, spec, bits, counts, key, total);
-  Check(Apply(mask, static_cast<Pass>(pass), ViewOf(x, spec, first_sample), ViewOf(y, spec, first_sample), TorchExec()));
-}
-
-void CheckLayout(int64_t layout) {
-  if (layout == 0 || layout == 1) return;
-  Check(Status::Invalid("layout: " + std::to_string(layout) + "; allowed: 0 (channels first), 1 (channels last)"));
+  const Pass pass = backward ? Pass::kBackward : Pass::kForward;
+  Check(Apply(mask, pass, ViewOf(x, spec, first_sample), ViewOf(y, spec, first_sample), TorchExec()));
 }
 
 Tensor ApplyCpu(const Tensor& x, const Tensor& bits, const Tensor& counts, std::string_view line, const Tensor& key,
-                int64_t layout, int64_t pass, int64_t first_sample, std::optional<int64_t> total) {
-  CheckLayout(layout);
+                bool channels_last, bool backward, int64_t first_sample, std::optional<int64_t> total) {
   const Spec spec = SpecOf(line);
-  const Tensor y = EmptyLike(x, static_cast<Layout>(layout));
-  ApplyInto(Viewable(x, spec), y, bits, counts, spec, key, layout, pass, first_sample, total);
+  const Tensor y = EmptyLike(x, LayoutFrom(channels_last));
+  ApplyInto(Viewable(x, spec), y, bits, counts, spec, key, channels_last, backward, first_sample, total);
   return y;
 }
 
 void ApplyInPlaceCpu(Tensor x, const Tensor& bits, const Tensor& counts, std::string_view line, const Tensor& key,
-                     int64_t layout, int64_t pass, int64_t first_sample, std::optional<int64_t> total) {
-  CheckLayout(layout);
+                     bool channels_last, bool backward, int64_t first_sample, std::optional<int64_t> total) {
   const Spec spec = SpecOf(line);
   const Tensor y = Viewable(x, spec);
-  ApplyInto(y, y, bits, counts, spec, key, layout, pass, first_sample, total);
+  ApplyInto(y, y, bits, counts, spec, key, channels_last, backward, first_sample, total);
   if (y.data_ptr() != x.data_ptr()) torch::stable::copy_(x, y);
 }
 
 #define DROPKIT_DRAWS "str spec, Tensor key, float p, Tensor? p_device=None, int first_sample=0"
-#define DROPKIT_APPLIES \
-  "Tensor bits, Tensor counts, str spec, Tensor key, int layout, int pass, int first_sample=0, int? total=None"
+#define DROPKIT_APPLIES                                                                                          \
+  "Tensor bits, Tensor counts, str spec, Tensor key, bool channels_last, bool backward, int first_sample=0, " \
+  "int? total=None"
 
 STABLE_TORCH_LIBRARY(dropkit, m) {
   m.def("sample(Tensor x, " DROPKIT_DRAWS ") -> (Tensor bits, Tensor counts)");

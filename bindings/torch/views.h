@@ -20,7 +20,7 @@ namespace dropkit::torch_ops {
 
 using torch::stable::Tensor;
 
-// Throws std::invalid_argument (ValueError in Python) or std::runtime_error, the message being the status's.
+// Throws std::runtime_error with the status's message alone; torch makes it a RuntimeError in Python.
 void Check(const Status& status);
 
 Spec SpecOf(std::string_view line);

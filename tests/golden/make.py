@@ -124,10 +124,10 @@ def rate_specs():
 
 
 def rates_lines():
-    probabilities = (1e-6, 0.001, 0.1, 0.25, 0.5, 0.93, 0.999)
+    probabilities = (1e-6, 0.001, 0.1, 0.25, 0.5, 0.93, 0.999, 1 - 2.0**-24)
     for i, (line, sizes) in enumerate(rate_specs()):
         spec = parse(line)
-        for p in (probabilities[i % 7], probabilities[(i // 7 + 3 * i + 2) % 7]):
+        for p in (probabilities[i % 8], probabilities[(3 * i + i // 8 + 1) % 8]):
             big_t = draw.threshold_of(p)
             q = draw.lane_threshold(spec, sizes, big_t)
             shape = joined((1, 1, *sizes))
@@ -164,6 +164,9 @@ def boundary_cases():
         yield 'dropblock:block=3', 0.1, (1, 1, count + 2)
         yield 'dropblock:block=1,share=channels', (0.5, 0.025)[i % 2], (2, 3, count)
         yield f'cutout:size=1,holes={count},share=none', (0.25, 0.97)[i % 2], (1, 2, 40, 41)
+    # Keys whose first overlay word equals threshold[0]: K is 1, as that threshold counts.
+    yield 'dropout', 0.00021817302, (1, 512), 335, 0, 0
+    yield 'dropout', 0.0017781926, (1, 512), 391, 0, 0
 
 
 def block_cases():

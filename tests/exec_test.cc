@@ -1,0 +1,107 @@
+// The library's pool: every index runs once, from many callers at once, from inside a task, in a forked child, and after
+// the number of threads changed; a caller's own parallel-for is obeyed.
+#include "exec.h"
+
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <set>
+#include <thread>
+#include <vector>
+
+namespace dropkit {
+namespace {
+
+void ExpectEachOnce(int64_t count) {
+  std::vector<std::atomic<int>> times(count);
+  RunTasks(Exec(), count, [&](int64_t i) { ++times[i]; });
+  for (int64_t i = 0; i < count; ++i) ASSERT_EQ(times[i], 1) << i;
+}
+
+TEST(ExecTest, EveryIndexOnce) {
+  for (const int threads : {1, 2, 3, 8}) {
+    ASSERT_TRUE(SetThreads(threads).ok());
+    for (const int64_t count : {0, 1, 2, 7, 1000}) ExpectEachOnce(count);
+  }
+  ASSERT_TRUE(SetThreads(0).ok());
+}
+
+TEST(ExecTest, ManyCallersAtOnce) {
+  ASSERT_TRUE(SetThreads(3).ok());
+  std::vector<std::thread> callers;
+  for (int i = 0; i < 4; ++i) {
+    callers.emplace_back([] {
+      for (int j = 0; j < 200; ++j) ExpectEachOnce(17);
+    });
+  }
+  for (std::thread& caller : callers) caller.join();
+  ASSERT_TRUE(SetThreads(0).ok());
+}
+
+TEST(ExecTest, TasksMayCallAgain) {
+  ASSERT_TRUE(SetThreads(2).ok());
+  std::atomic<int> inner{0};
+  RunTasks(Exec(), 8, [&](int64_t) { RunTasks(Exec(), 5, [&](int64_t) { ++inner; }); });
+  EXPECT_EQ(inner, 40);
+  ASSERT_TRUE(SetThreads(0).ok());
+}
+
+TEST(ExecTest, ForkedChildHasAPoolOfItsOwn) {
+  ASSERT_TRUE(SetThreads(3).ok());
+  ExpectEachOnce(100);
+  const pid_t child = fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    alarm(20);   // a hang is a failure
+    std::atomic<int> sum{0};
+    for (int i = 0; i < 50; ++i) RunTasks(Exec(), 100, [&](int64_t) { ++sum; });
+    _exit(sum == 5000 ? 0 : 1);
+  }
+  int status = -1;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
+  ExpectEachOnce(100);
+  ASSERT_TRUE(SetThreads(0).ok());
+}
+
+TEST(ExecTest, CallersParallelForIsUsed) {
+  struct Context {
+    int calls = 0;
+    std::set<int64_t> seen;
+  } context;
+  Exec exec;
+  exec.parallel_for.max_threads = 4;
+  exec.parallel_for.context = &context;
+  exec.parallel_for.run = [](void* c, int64_t count, void (*task)(void*, int64_t), void* argument) {
+    auto* own = static_cast<Context*>(c);
+    ++own->calls;
+    for (int64_t i = count - 1; i >= 0; --i) {   // another order
+      own->seen.insert(i);
+      task(argument, i);
+    }
+  };
+  Spec spec;
+  ASSERT_TRUE(ParseSpec("dropblock", &spec).ok());
+  const uint64_t key[2] = {3, 4};
+  const View x = DenseView(nullptr, DType::kF32, 8, 16, {28, 28});
+  MaskStorage ours, theirs;
+  ASSERT_TRUE(ours.Reserve(spec, x).ok() && theirs.Reserve(spec, x).ok());
+  ASSERT_TRUE(Sample(spec, 0.1f, key, x, Exec(), &ours.mask).ok());
+  ASSERT_TRUE(Sample(spec, 0.1f, key, x, exec, &theirs.mask).ok());
+  EXPECT_GT(context.calls, 0);
+  EXPECT_GT(context.seen.size(), 1u);
+  EXPECT_TRUE(std::equal(ours.mask.bits, ours.mask.bits + ours.mask.num_words(), theirs.mask.bits));
+}
+
+TEST(ExecTest, ScratchIsKeptAndGrows) {
+  void* small = ThreadScratch(100);
+  EXPECT_EQ(ThreadScratch(50), small);
+  void* large = ThreadScratch(100000);
+  EXPECT_NE(large, nullptr);
+  EXPECT_EQ(ThreadScratch(100), large);
+}
+
+}  // namespace
+}  // namespace dropkit
