@@ -1,6 +1,6 @@
 // POSIX stdio and std::filesystem; the temporary name holds the process id, so that two programs may write one file.
 
-#include "file.h"
+#include "cli/file.h"
 
 #include <unistd.h>
 

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "commands.h"
+#include "cli/commands.h"
 #include "dropkit/dropkit.h"
 #include "src/nearest.h"
 

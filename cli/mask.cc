@@ -16,12 +16,12 @@
 #include <string_view>
 #include <vector>
 
-#include "commands.h"
+#include "cli/commands.h"
+#include "cli/memory.h"
+#include "cli/npy.h"
+#include "cli/number.h"
+#include "cli/picture.h"
 #include "dropkit/dropkit.h"
-#include "memory.h"
-#include "npy.h"
-#include "number.h"
-#include "picture.h"
 #include "src/nearest.h"
 
 namespace dropkit::cli {
@@ -29,7 +29,8 @@ namespace {
 
 // As on the command line.
 struct MaskOptions {
-  std::string line, shape, seed, offset = "0", layout = "first", threads, backend, first_sample = "0", npy, png;
+  std::string line, shape, seed, offset = "0", first_sample = "0", layout = "first";
+  std::optional<std::string> threads, backend, npy, png;
 };
 
 struct MaskJob {
@@ -86,9 +87,9 @@ MaskJob ReadOptions(const MaskOptions& options) {
   job.key[1] = ReadNumber("--offset", options.offset, kAny);
   const int64_t largest_first = kLastSample - job.shape[0];
   const uint64_t first = ReadNumber("--first-sample", options.first_sample, static_cast<uint64_t>(largest_first));
-  if (!options.threads.empty()) {
+  if (options.threads) {
     constexpr auto kMost = static_cast<uint64_t>(std::numeric_limits<int>::max());
-    Check(SetThreads(static_cast<int>(ReadNumber("--threads", options.threads, kMost))), "--threads");
+    Check(SetThreads(static_cast<int>(ReadNumber("--threads", *options.threads, kMost))), "--threads");
   }
   const std::vector<int64_t> sizes(job.shape.begin() + 2, job.shape.end());
   job.view = DenseView(nullptr, DType::kF32, job.shape[0], job.shape[1], sizes, ReadLayout(options.layout),
@@ -97,8 +98,8 @@ MaskJob ReadOptions(const MaskOptions& options) {
 }
 
 // The backend that the library takes when none is asked for by option.
-std::string BackendName(const std::string& asked) {
-  if (!asked.empty()) return asked;
+std::string BackendName(const std::optional<std::string>& asked) {
+  if (asked) return *asked;
   if (const char* forced = std::getenv("DROPKIT_BACKEND"); forced != nullptr && *forced != '\0') return forced;
   for (const BackendInfo& backend : Backends()) {
     if (backend.available) return backend.name;
@@ -112,14 +113,13 @@ std::runtime_error TooLarge(uint64_t bytes) {
                             (free ? "; " + std::to_string(*free) + " are free" : ""));
 }
 
-// The bytes that Draw and Elements will ask for.
+// The bytes that Draw and Elements will ask for, scratch aside; no overflow, since Describe refuses what has 2^60
+// elements.
 uint64_t MemoryOf(const MaskJob& job, bool with_elements) {
   Mask described;
   Check(Describe(job.spec, job.view, &described), "CASE and --shape");
-  size_t scratch = 0;
-  Check(ScratchBytes(job.spec, job.view, job.exec, &scratch), "--backend");
   const auto words = static_cast<uint64_t>(described.num_words()) + static_cast<uint64_t>(described.num_kept);
-  return scratch + 8 * words + (with_elements ? static_cast<uint64_t>(described.total) : 0);
+  return 8 * words + (with_elements ? static_cast<uint64_t>(described.total) : 0);
 }
 
 void Draw(const MaskJob& job, MaskStorage* storage) {
@@ -200,23 +200,26 @@ void PrintSetting(const MaskJob& job, const std::string& layout) {
 }
 
 void WriteFiles(const Mask& mask, const MaskOptions& options, const std::vector<int64_t>& shape) {
-  if (options.npy.empty() && options.png.empty()) return;
+  if (!options.npy && !options.png) return;
   const std::vector<uint8_t> keep = Elements(mask);
-  if (!options.npy.empty()) {
-    WriteNpy(options.npy, keep, shape);
-    Line("npy", options.npy);
+  if (options.npy) {
+    WriteNpy(*options.npy, keep, shape);
+    Line("npy", *options.npy);
   }
-  if (!options.png.empty()) Line("png", options.png + ", " + WritePng(options.png, keep, shape));
+  if (options.png) Line("png", *options.png + ", " + WritePng(*options.png, keep, shape));
 }
 
 int RunMask(const MaskOptions& options) {
   MaskJob job = ReadOptions(options);
   const std::string backend = BackendName(options.backend);
   job.exec.backend = backend.c_str();
-  if (!options.png.empty() && std::count(job.shape.begin(), job.shape.end(), 0) > 0)
+  if (options.png && std::count(job.shape.begin(), job.shape.end(), 0) > 0)
     throw CLI::ValidationError("--png",
                                "--shape " + options.shape + " has no elements to draw; sizes above 0 are allowed");
-  const uint64_t bytes = MemoryOf(job, !options.npy.empty() || !options.png.empty());
+  size_t scratch = 0;
+  uint64_t bytes = MemoryOf(job, options.npy || options.png);
+  Check(ScratchBytes(job.spec, job.view, job.exec, &scratch), options.backend ? "--backend" : "DROPKIT_BACKEND");
+  bytes += scratch;
   if (bytes > FreeMemory().value_or(bytes)) throw TooLarge(bytes);
   LimitMemory();
   try {

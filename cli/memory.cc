@@ -1,6 +1,6 @@
 // Linux: /proc and RLIMIT_DATA, which counts what is written to and not the address space that libraries reserve.
 
-#include "memory.h"
+#include "cli/memory.h"
 
 #include <sys/resource.h>
 #include <unistd.h>

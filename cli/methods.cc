@@ -10,9 +10,9 @@
 #include <string>
 #include <vector>
 
-#include "commands.h"
+#include "cli/commands.h"
+#include "cli/number.h"
 #include "dropkit/dropkit.h"
-#include "number.h"
 
 namespace dropkit::cli {
 namespace {

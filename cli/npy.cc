@@ -1,10 +1,10 @@
 // Format: NumPy enhancement proposal 1, "A Simple File Format for NumPy Arrays".
 
-#include "npy.h"
+#include "cli/npy.h"
 
 #include <cstdio>
 
-#include "file.h"
+#include "cli/file.h"
 
 namespace dropkit::cli {
 

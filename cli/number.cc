@@ -1,6 +1,6 @@
 // std::from_chars and std::to_chars: no locale, no leading blank or sign let through.
 
-#include "number.h"
+#include "cli/number.h"
 
 #include <CLI/CLI.hpp>
 #include <charconv>

@@ -1,7 +1,7 @@
 // Every rank is drawn by one rule: each way of the picture is a nest of axes of the mask, from the innermost (cells,
 // which touch) outwards (maps, which a border parts). Compression and the format are libpng's.
 
-#include "picture.h"
+#include "cli/picture.h"
 
 #include <png.h>
 
@@ -9,7 +9,7 @@
 #include <cstdio>
 #include <stdexcept>
 
-#include "file.h"
+#include "cli/file.h"
 
 namespace dropkit::cli {
 namespace {

@@ -1,5 +1,7 @@
 // The public verbs: validate, pick a backend, call it. Nothing is written before every check has passed.
 #include <algorithm>
+#include <exception>
+#include <new>
 
 #include "backend.h"
 #include "exec.h"
@@ -41,6 +43,18 @@ Status DescribeInto(const Spec& spec, Probability p, const View& x, const Mask* 
   return ValidateMaskPointers(*described);
 }
 
+// A backend's call. Running out of memory is a Status, as everything else: nothing throws across the library's boundary.
+template <typename Call>
+Status Guarded(Call call) {
+  try {
+    return call();
+  } catch (const std::bad_alloc&) {
+    return Status::Unavailable("out of memory");
+  } catch (const std::exception& error) {
+    return Status::Internal(std::string("unexpected: ") + error.what());
+  }
+}
+
 // Nothing to draw: counts of zero, T as asked.
 void FinishEmpty(Probability p, Mask* mask) {
   if (mask->kept) std::fill_n(mask->kept, mask->num_kept, int64_t{0});
@@ -73,7 +87,7 @@ Status Sample(const Spec& spec, Probability p, Key key, const View& x, const Exe
   if (Status status = Prepare(spec, x, exec, &backend, &ready); !status.ok()) return status;
   described.key = key;
   *mask = described;
-  if (mask->num_bits > 0) return backend->sample(spec, p, key, x, ready, mask);
+  if (mask->num_bits > 0) return Guarded([&] { return backend->sample(spec, p, key, x, ready, mask); });
   FinishEmpty(p, mask);
   return Status();
 }
@@ -86,7 +100,7 @@ Status Spread(const Spec& spec, Probability p, const uint8_t* seeds, const View&
   Exec ready;
   if (Status status = Prepare(spec, x, exec, &backend, &ready); !status.ok()) return status;
   *mask = described;
-  if (mask->num_bits > 0) return backend->spread(spec, p, seeds, x, ready, mask);
+  if (mask->num_bits > 0) return Guarded([&] { return backend->spread(spec, p, seeds, x, ready, mask); });
   FinishEmpty(p, mask);
   return Status();
 }
@@ -102,7 +116,7 @@ Status Pack(const Spec& spec, Probability p, const uint8_t* keep, const View& x,
   Exec ready;
   if (Status status = Prepare(spec, x, exec, &backend, &ready); !status.ok()) return status;
   *mask = described;
-  if (mask->num_bits > 0) return backend->pack(spec, p, keep, x, ready, mask);
+  if (mask->num_bits > 0) return Guarded([&] { return backend->pack(spec, p, keep, x, ready, mask); });
   FinishEmpty(p, mask);
   return Status();
 }
@@ -119,7 +133,8 @@ Status Apply(const Mask& mask, Pass pass, const View& x, const View& y, const Ex
   const Backend* backend;
   Exec ready;
   if (Status status = Prepare(mask.spec, x, exec, &backend, &ready); !status.ok()) return status;
-  return mask.num_bits > 0 ? backend->apply(mask, pass, x, y, ready) : Status();
+  if (mask.num_bits == 0) return Status();
+  return Guarded([&] { return backend->apply(mask, pass, x, y, ready); });
 }
 
 Status Drop(const Spec& spec, Probability p, Key key, const View& x, const View& y, const Exec& exec, Mask* mask) {

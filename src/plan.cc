@@ -108,6 +108,10 @@ Status MakePlan(const Spec& spec, const View& x, Plan* plan) {
     plan->lanes_per_channel = unit == Unit::kHole ? spec.holes : plan->positions;
   }
   plan->lanes = plan->lane_channels * plan->lanes_per_channel;
+  if (unit == Unit::kHole && plan->lanes > (int64_t{1} << 32)) {
+    return Status::Invalid("spec: holes=" + std::to_string(spec.holes) + " in each of " + std::to_string(plan->lane_channels) +
+                           " channels; allowed: at most 2^32 holes a sample");
+  }
   return Status();
 }
 

@@ -72,8 +72,7 @@ class BlockCoverage {
     for (int64_t a = corner[0]; a < corner[0] + axis[0].block; ++a) {
       for (int64_t b = corner[1]; b < corner[1] + axis[1].block; ++b) {
         for (int64_t c = corner[2]; c < corner[2] + axis[2].block; ++c) {
-          const bool inside =
-              a >= 0 && a < axis[0].size && b >= 0 && b < axis[1].size && c >= 0 && c < axis[2].size;
+          const bool inside = a >= 0 && a < axis[0].size && b >= 0 && b < axis[1].size && c >= 0 && c < axis[2].size;
           if (inside) covering_[(a * axis[1].size + b) * axis[2].size + c].push_back(positions_);
         }
       }

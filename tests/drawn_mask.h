@@ -1,8 +1,8 @@
 // What the statistical tests share: a mask drawn into memory of its own, its bits, and standard scores.
 //
-// Masks are drawn by the public functions on the default backend; seeds are pinned, so a test passes always or never, and
-// its bounds only say how far from the exact law a pinned draw may be. A refused draw throws std::runtime_error, which
-// GoogleTest reports as a failure. Equality with the definition, bit for bit, is the golden tests' matter.
+// Masks are drawn by the public functions on the default backend; seeds are pinned, so a test passes always or never,
+// and its bounds only say how far from the exact law a pinned draw may be. A refused draw throws std::runtime_error,
+// which GoogleTest reports as a failure. Equality with the definition, bit for bit, is the golden tests' matter.
 #ifndef DROPKIT_TESTS_DRAWN_MASK_H_
 #define DROPKIT_TESTS_DRAWN_MASK_H_
 
@@ -78,7 +78,8 @@ inline double BinomialScore(double count, double trials, double p) {
   return (count - trials * p) / std::sqrt(trials * p * (1.0 - p));
 }
 
-// Score of a chi-square value, by the cube root of Wilson and Hilferty (1931): good from about 10 degrees of freedom on.
+// Score of a chi-square value, by the cube root of Wilson and Hilferty (1931): good from about 10 degrees of freedom
+// on.
 inline double ChiSquareScore(double chi_square, double freedom) {
   const double variance = 2.0 / (9.0 * freedom);
   return (std::cbrt(chi_square / freedom) - (1.0 - variance)) / std::sqrt(variance);

@@ -7,6 +7,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <cstdint>
 #include <cstring>
 #include <random>
 #include <string>
@@ -17,9 +19,9 @@
 namespace dropkit::inject {
 
 struct Result {
-  std::vector<uint8_t> keep;   // 1 = kept
-  std::vector<float> y, dx;    // forward of x, backward of dy
-  std::vector<int64_t> kept;   // as the mask counts them
+  std::vector<uint8_t> keep;  // 1 = kept
+  std::vector<float> y, dx;   // forward of x, backward of dy
+  std::vector<int64_t> kept;  // as the mask counts them
 };
 
 struct Shape {
@@ -94,7 +96,7 @@ inline Result RunOn(const char* backend, Verb verb, const Spec& spec, float p, c
   if (status.ok()) status = Unpack(storage.mask, result.keep.data());
   EXPECT_TRUE(status.ok()) << status.message();
   if (!status.ok()) return result;
-  static const uint64_t key[2] = {11, 12};   // fill=noise reads it; nothing else does
+  static const uint64_t key[2] = {11, 12};  // fill=noise reads it; nothing else does
   storage.mask.key = key;
   result.y = ApplyTo(storage.mask, Pass::kForward, shape, x, exec);
   result.dx = ApplyTo(storage.mask, Pass::kBackward, shape, dy, exec);
@@ -106,8 +108,8 @@ inline bool SameBits(const std::vector<float>& a, const std::vector<float>& b) {
   return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0);
 }
 
-inline Result Run(Verb verb, const Spec& spec, float p, const std::vector<uint8_t>& bytes, const Shape& shape,
-                  const std::vector<float>& x, const std::vector<float>& dy) {
+inline Result Inject(Verb verb, const Spec& spec, float p, const std::vector<uint8_t>& bytes, const Shape& shape,
+                     const std::vector<float>& x, const std::vector<float>& dy) {
   const Result result = RunOn("cpu", verb, spec, p, bytes, shape, x, dy);
   const Result reference = RunOn("reference", verb, spec, p, bytes, shape, x, dy);
   EXPECT_EQ(result.keep, reference.keep);
@@ -118,8 +120,8 @@ inline Result Run(Verb verb, const Spec& spec, float p, const std::vector<uint8_
 }
 
 // With x and dy from Values().
-inline Result Run(Verb verb, const Spec& spec, float p, const std::vector<uint8_t>& bytes, const Shape& shape) {
-  return Run(verb, spec, p, bytes, shape, Values(shape.Elements(), 1), Values(shape.Elements(), 2));
+inline Result Inject(Verb verb, const Spec& spec, float p, const std::vector<uint8_t>& bytes, const Shape& shape) {
+  return Inject(verb, spec, p, bytes, shape, Values(shape.Elements(), 1), Values(shape.Elements(), 2));
 }
 
 // y = x * gain and dx = dy * gain where kept, within a relative tolerance; exactly 0 where dropped. gain(i) is that of

@@ -1,7 +1,7 @@
 // dropkit::nn against masks that the core draws with the same key: values, gradients, modes, archives, errors.
 //
-// The expected tensors come from Sample, Unpack and GainOf and from torch's own arithmetic, never from the operators. One
-// file, because each that includes torch/torch.h costs half a minute.
+// The expected tensors come from Sample, Unpack and GainOf and from torch's own arithmetic, never from the operators.
+// One file, because each that includes torch/torch.h costs half a minute.
 #include "dropkit/nn.h"
 
 #include <gtest/gtest.h>
@@ -18,10 +18,14 @@ namespace F = functional;
 
 DType CoreDType(torch::ScalarType dtype) {
   switch (dtype) {
-    case torch::kHalf: return DType::kF16;
-    case torch::kBFloat16: return DType::kBF16;
-    case torch::kDouble: return DType::kF64;
-    default: return DType::kF32;
+    case torch::kHalf:
+      return DType::kF16;
+    case torch::kBFloat16:
+      return DType::kBF16;
+    case torch::kDouble:
+      return DType::kF64;
+    default:
+      return DType::kF32;
   }
 }
 
@@ -73,9 +77,9 @@ std::string ErrorOf(const std::function<void()>& action) {
   return "";
 }
 
-#define EXPECT_ERROR(action, text)                                         \
-  do {                                                                     \
-    const std::string message = ErrorOf([&] { action; });                  \
+#define EXPECT_ERROR(action, text)                                          \
+  do {                                                                      \
+    const std::string message = ErrorOf([&] { action; });                   \
     EXPECT_NE(message.find(text), std::string::npos) << "got: " << message; \
   } while (false)
 
@@ -98,12 +102,14 @@ std::vector<ModuleCase> ModuleCases() {
       {"dropblock:block=5", 0.15, map, Make(DropBlock2d(0.15, 5))},
       {"dropblock:block=3x5,rate=calibrated", 0.15, map,
        Make(DropBlock2d(0.15, std::vector<int64_t>{3, 5}, "rate=calibrated"))},
-      {"dropblock:block=2x3x3,share=channels", 0.2, {3, 4, 6, 7, 8},
+      {"dropblock:block=2x3x3,share=channels",
+       0.2,
+       {3, 4, 6, 7, 8},
        Make(DropBlock3d(0.2, std::vector<int64_t>{2, 3, 3}, "share=channels"))},
       {"dropout", 0.5, map, Make(Dropout())},
       {"dropout:normalize=kept,fill=-1.5", 0.3, map, Make(Dropout(0.3, "normalize=kept,fill=-1.5"))},
       {"spatial_dropout", 0.4, map, Make(SpatialDropout(0.4))},
-      {"drop_path", 0.4, map, Make(DropPath(0.4))},
+      {"drop_path", 0.4, {40, 3, 5, 4}, Make(DropPath(0.4))},
       {"cutout:size=6", 1.0, map, Make(Cutout(6))},
       {"dropblock:block=3,share=batch", 0.25, map, Make(FromSpec("dropblock:block=3,share=batch@0.25"))},
   };
@@ -152,6 +158,14 @@ TEST(NnTest, EvalAndZeroPReturnTheInputItselfAndDrawNothing) {
   }
 }
 
+TEST(NnTest, KeysAreTheOnesThatPythonDraws) {
+  torch::manual_seed(4);
+  const Tensor key = F::new_key();
+  torch::manual_seed(4);
+  EXPECT_TRUE(torch::equal(key, torch::randint(0, INT64_MAX, {2}, torch::kInt64)));
+  EXPECT_EQ(key[0].item<int64_t>(), 8615179906827886767);  // torch.randint(0, 2**63 - 1, (2,))[0] in Python
+}
+
 TEST(NnTest, SeedsRepeatAndCallsDiffer) {
   DropBlock2d drop(0.2, 3);
   const Tensor x = torch::ones({4, 8, 16, 16});
@@ -189,7 +203,7 @@ TEST(NnTest, MemoryFormatIsKeptAndChangesNoValue) {
     const Tensor y = F::drop(last, line, p, SomeKey(2));
     EXPECT_TRUE(y.is_contiguous(torch::MemoryFormat::ChannelsLast));
     EXPECT_TRUE(torch::equal(y, F::drop(x, line, p, SomeKey(2))));
-    const Tensor grad = torch::randn({3, 8, 10, 12});   // the other format
+    const Tensor grad = torch::randn({3, 8, 10, 12});  // the other format
     const Tensor dx = torch::autograd::grad({y}, {last}, {grad})[0];
     EXPECT_TRUE(dx.is_contiguous(torch::MemoryFormat::ChannelsLast));
     EXPECT_TRUE(torch::equal(dx, Expect(line, p, SomeKey(2), x.sizes()).Backward(grad)));
@@ -394,7 +408,8 @@ TEST(NnTest, ArchivesOfOtherLayers) {
 TEST(NnTest, PrintsSpecAndP) {
   std::ostringstream text;
   text << DropBlock2d(0.25, 5) << Cutout() << DropConnectLinear(3, 2);
-  for (const char* part : {"DropBlock2d(dropblock:block=5, p=0.25)", "Cutout(cutout", "in_features=3, out_features=2"}) {
+  for (const char* part :
+       {"DropBlock2d(dropblock:block=5, p=0.25)", "Cutout(cutout", "in_features=3, out_features=2"}) {
     EXPECT_NE(text.str().find(part), std::string::npos) << text.str();
   }
 }
@@ -421,7 +436,7 @@ TEST(LinearScheduleTest, StateRestoresEveryP) {
   Net net, other;
   LinearSchedule schedule(net, 7), resumed(other, 3, 0.9);
   for (int i = 0; i < 3; ++i) schedule.step();
-  net.path->set_p(0.987);   // p itself is saved, not made again from the formula
+  net.path->set_p(0.987);  // p itself is saved, not made again from the formula
   std::stringstream file;
   torch::save(schedule, file);
   torch::load(resumed, file);
@@ -439,6 +454,14 @@ TEST(LinearScheduleTest, StateRestoresEveryP) {
   torch::save(schedule, again);
   EXPECT_ERROR(torch::load(one, again), "3 layers");
   EXPECT_EQ(one.count(), 0);
+  torch::serialize::OutputArchive bad;
+  one.save(bad);
+  bad.write("p", c10::IValue(std::vector<double>{1.5}));
+  std::stringstream third;
+  bad.save_to(third);
+  alone->set_p(0.3);
+  EXPECT_ERROR(torch::load(one, third), "1.5");
+  EXPECT_EQ(alone->p(), 0.3);
 }
 
 TEST(NnTest, ErrorsAreTorchsAndSayWhatIsAllowed) {

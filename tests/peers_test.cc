@@ -5,7 +5,10 @@
 // (NaN, all zeros, an error) there is nothing to equal: peer_limits_test.cc asserts what this library does there.
 #include <gtest/gtest.h>
 
-#include <cmath>
+#include <algorithm>
+#include <numeric>
+#include <string>
+#include <vector>
 
 #include "inject.h"
 #include "pooling.h"
@@ -20,18 +23,18 @@ struct Block {
   int64_t h, w;
 };
 
-enum class Drawn { kWhole, kWholeButValid, kValid };   // the field that the peer draws: whole map, filtered or not
+enum class Drawn { kWhole, kWholeButValid, kValid };  // the field that the peer draws: whole map, filtered or not
 
 struct Peer {
   const char* preset;
-  int64_t samples, channels;   // of the peer's field: 1 where shared, 0 for as many as x has
+  int64_t samples, channels;  // of the peer's field: 1 where shared, 0 for as many as x has
   Drawn drawn;
   double (*gamma)(double p, double h, double w, double kh, double kw);
   Map (*keep)(const Map& field, int64_t h, int64_t w, Block k);
   double (*gain)(const Map& keep, double p);
-  Block (*clip)(int64_t h, int64_t w, int64_t k);   // the block after the peer's own clipping; h = 0: refused
-  bool even;                                        // the peer takes even blocks
-  bool square;                                      // the peer's maps are square, or its rule assumes so
+  Block (*clip)(int64_t h, int64_t w, int64_t k);  // the block after the peer's own clipping; h = 0: refused
+  bool even;                                       // the peer takes even blocks
+  bool square;                                     // the peer's maps are square, or its rule assumes so
 };
 
 // ---- seeds
@@ -51,7 +54,7 @@ Map SquaresAround(const Map& field, int64_t h, int64_t w, Block k) {
   Map keep = pooling::OneMinus(Map(field.n, field.c, h, w));
   pooling::ForEach(field, [&](int64_t n, int64_t c, int64_t i, int64_t j) {
     if (field.At(n, c, i, j) == 0.0) return;
-    const int64_t y = i + (k.h - 1) / 2, x = j + (k.w - 1) / 2;   // where the central region starts
+    const int64_t y = i + (k.h - 1) / 2, x = j + (k.w - 1) / 2;  // where the central region starts
     for (int64_t a = y - (k.h - 1) / 2; a <= y + (k.h - 1) / 2; ++a)
       for (int64_t b = x - (k.w - 1) / 2; b <= x + (k.w - 1) / 2; ++b) keep.At(n, c, a, b) = 0.0;
   });
@@ -128,12 +131,12 @@ const Peer kPeers[] = {
 
 struct Case {
   int64_t h, w, k;
-  Block block;   // as the peer clips it
+  Block block;  // as the peer clips it
 };
 
 // The cases that the peer can run.
 std::vector<Case> CasesOf(const Peer& peer) {
-  static constexpr int64_t kSizes[][2] = {{3, 3}, {5, 5}, {7, 7}, {9, 6}, {6, 11}, {14, 14}, {4, 13}};
+  static constexpr int64_t kSizes[][2] = {{3, 3}, {5, 5}, {7, 7}, {9, 6}, {6, 11}, {14, 14}, {4, 13}, {5, 8}};
   std::vector<Case> cases;
   for (const auto& [h, w] : kSizes) {
     for (int64_t k : {1, 2, 3, 4, 5, 7}) {
@@ -149,9 +152,9 @@ std::string LineOf(const Peer& peer, int64_t k) { return std::string(peer.preset
 
 // The peer's field as Spread takes it: the valid region's positions are the blocks' first corners.
 std::vector<uint8_t> SeedsOf(const Peer& peer, const Map& field, const Case& c) {
-  const Map seeds = peer.drawn != Drawn::kWholeButValid
-                        ? field
-                        : pooling::Window(field, c.block.h / 2, c.block.w / 2, c.h - c.block.h + 1, c.w - c.block.w + 1);
+  const Map seeds = peer.drawn != Drawn::kWholeButValid ? field
+                                                        : pooling::Window(field, c.block.h / 2, c.block.w / 2,
+                                                                          c.h - c.block.h + 1, c.w - c.block.w + 1);
   return {seeds.values.begin(), seeds.values.end()};
 }
 
@@ -181,21 +184,23 @@ TEST_P(PeerTest, TheSameFieldGivesTheSameMaskOutputAndGradient) {
       SCOPED_TRACE(LineOf(peer, c.k) + " on " + std::to_string(c.h) + "x" + std::to_string(c.w));
       const float p = 0.1f * static_cast<float>(round);
       const bool valid = peer.drawn == Drawn::kValid;
-      const Map field = pooling::Bernoulli(
-          peer.samples ? peer.samples : kSamples, peer.channels ? peer.channels : kChannels, valid ? c.h - c.block.h + 1 : c.h,
-          valid ? c.w - c.block.w + 1 : c.w, peer.gamma(p, c.h, c.w, c.block.h, c.block.w), round * 1000 + compared);
+      const Map field =
+          pooling::Bernoulli(peer.samples ? peer.samples : kSamples, peer.channels ? peer.channels : kChannels,
+                             valid ? c.h - c.block.h + 1 : c.h, valid ? c.w - c.block.w + 1 : c.w,
+                             peer.gamma(p, c.h, c.w, c.block.h, c.block.w), round * 1000 + compared);
       const Map rule = peer.keep(field, c.h, c.w, c.block);
       ASSERT_EQ(rule.h, c.h);
       ASSERT_EQ(rule.w, c.w);
-      if (rule.Sum() == 0.0) continue;   // the peer divides by zero
+      if (rule.Sum() == 0.0) continue;  // the peer divides by zero
       std::vector<uint8_t> keep;
       pooling::ForEach(Map(kSamples, kChannels, c.h, c.w), [&](int64_t n, int64_t ch, int64_t i, int64_t j) {
         keep.push_back(rule.Broadcast(n, ch, i, j) > 0);
       });
       const Spec spec = inject::Parse(LineOf(peer, c.k));
       const inject::Result result =
-          inject::Run(Spread, spec, p, SeedsOf(peer, field, c), {kSamples, kChannels, {c.h, c.w}});
-      inject::ExpectScaled(result, keep, [&](size_t) { return peer.gain(rule, p); });
+          inject::Inject(Spread, spec, p, SeedsOf(peer, field, c), {kSamples, kChannels, {c.h, c.w}});
+      const double gain = peer.gain(rule, p);
+      inject::ExpectScaled(result, keep, [&](size_t) { return gain; });
       compared += rule.Sum() < rule.Size();
     }
   }
@@ -208,6 +213,38 @@ std::string NameOf(const testing::TestParamInfo<Peer>& info) {
   return name;
 }
 INSTANTIATE_TEST_SUITE_P(Presets, PeerTest, testing::ValuesIn(kPeers), NameOf);
+
+// torchvision's and miguelvr's 3-D forms. One axis more changes the powers in gamma; the mask is a box around each
+// seed.
+TEST(Peers, VolumesDropBoxes) {
+  constexpr int64_t kD = 5, kH = 6, kW = 7, kBlock = 3;
+  const inject::Shape shape{1, 1, {kD, kH, kW}};
+  const struct {
+    const char* line;
+    double gamma;
+    int64_t before;   // of a seed
+    int64_t d, h, w;  // positions
+    int64_t at[3];    // of the seed
+  } kVolumes[] = {
+      {"torchvision:block=3", 0.25 * kD * kH * kW / (27.0 * 3 * 4 * 5), 0, 3, 4, 5, {1, 3, 2}},
+      {"miguelvr:block=3", 0.25 / 27.0, 1, kD, kH, kW, {0, 3, 6}},
+  };
+  for (const auto& v : kVolumes) {
+    SCOPED_TRACE(v.line);
+    EXPECT_NEAR(inject::RatesOf(inject::Parse(v.line), 0.25f, shape).gamma, v.gamma, 0x1p-33 + 1e-15);
+    std::vector<uint8_t> seeds(v.d * v.h * v.w, 0), keep;
+    seeds[(v.at[0] * v.h + v.at[1]) * v.w + v.at[2]] = 1;
+    const auto inside = [&](int axis, int64_t cell) {
+      return cell >= v.at[axis] - v.before && cell < v.at[axis] - v.before + kBlock;
+    };
+    for (int64_t i = 0; i < kD; ++i)
+      for (int64_t j = 0; j < kH; ++j)
+        for (int64_t k = 0; k < kW; ++k) keep.push_back(!(inside(0, i) && inside(1, j) && inside(2, k)));
+    const double gain = static_cast<double>(keep.size()) / std::accumulate(keep.begin(), keep.end(), 0.0);
+    inject::ExpectScaled(inject::Inject(Spread, inject::Parse(v.line), 0.25f, seeds, shape), keep,
+                         [&](size_t) { return gain; });
+  }
+}
 
 TEST(Peers, EveryPresetIsCompared) {
   std::vector<std::string> presets, compared;

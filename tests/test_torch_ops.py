@@ -91,6 +91,18 @@ def test_channels_last_equals_contiguous(spec, dtype):
         assert torch.equal(dx, dx_last)
 
 
+@pytest.mark.parametrize("spec", ["dropblock:block=2", "dropout", "drop_path"])
+def test_other_ranks_keep_their_order(spec):
+    volume = an_input(shape=(3, 4, 5, 6, 7))
+    sequence = an_input(shape=(3, 8, 4)).transpose(1, 2)
+    for x in (volume.contiguous(memory_format=torch.channels_last_3d), sequence):
+        y, bits, counts = OPS.drop(x, spec, a_key(), 0.4)
+        assert y.stride() == x.stride()
+        assert torch.equal(y, OPS.drop(x.contiguous(), spec, a_key(), 0.4)[0])
+        dx = OPS.apply(x.contiguous(), bits, counts, spec, a_key(), is_last(y), False)
+        assert dx.stride() == x.stride() and torch.equal(dx, y)
+
+
 def strided_inputs():
     wide = an_input(shape=(8, 12, 9, 20))
     yield wide[::2, ::2, :, ::2]
@@ -199,11 +211,22 @@ def test_errors_say_what_is_allowed():
         OPS.drop_(torch.randn(1).expand(4, 6), "dropout", key, 0.5)
 
 
+def symbols_of(kind):
+    listing = subprocess.run(["nm", "-DC", f"--{kind}-only", LIBRARY], capture_output=True, text=True, check=True).stdout
+    return [line.split(maxsplit=1)[1] for line in listing.splitlines()]
+
+
 def test_the_core_inside_is_hidden():
-    symbols = subprocess.run(["nm", "-DC", "--defined-only", LIBRARY], capture_output=True, text=True, check=True).stdout
-    names = [line.split(maxsplit=2)[2] for line in symbols.splitlines()]
+    names = [name.split(maxsplit=1)[-1] for name in symbols_of("defined")]
     assert "dropkit_torch_draw_version" in names
     assert not [name for name in names if name.startswith("dropkit::")]
+
+
+def test_it_needs_the_stable_interface_only():
+    """No C++ symbol of torch: their names change between releases."""
+    needed = symbols_of("undefined")
+    assert any("aoti_torch_empty_strided" in name for name in needed)
+    assert not [name for name in needed if "::" in name and any(part in name for part in ("at::", "c10::", "torch::"))]
 
 
 def test_no_environment_is_needed_to_load():

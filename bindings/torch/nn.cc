@@ -70,12 +70,12 @@ struct Saved {
 };
 
 Tensor CallBackward(const Tensor& grad, const Saved& saved) {
-  using Signature = Tensor(const Tensor&, const Tensor&, const Tensor&, c10::string_view, const Tensor&, bool, bool, int64_t,
-                           std::optional<int64_t>);
+  using Signature = Tensor(const Tensor&, const Tensor&, const Tensor&, c10::string_view, const Tensor&, bool, bool,
+                           int64_t, std::optional<int64_t>);
   static const auto op = FindOperator<Signature>("dropkit::apply");
   const bool backward = true;
-  return Call(op, grad, saved.bits, saved.counts, c10::string_view(saved.spec), saved.key, saved.channels_last, backward,
-              saved.first_sample, std::optional<int64_t>());
+  return Call(op, grad, saved.bits, saved.counts, c10::string_view(saved.spec), saved.key, saved.channels_last,
+              backward, saved.first_sample, std::optional<int64_t>());
 }
 
 void Save(AutogradContext* context, const Saved& saved) {
@@ -87,8 +87,12 @@ void Save(AutogradContext* context, const Saved& saved) {
 
 Saved Load(AutogradContext* context) {
   const variable_list tensors = context->get_saved_variables();
-  return {tensors[0], tensors[1], tensors[2], context->saved_data["spec"].toStringRef(),
-          context->saved_data["channels_last"].toBool(), context->saved_data["first_sample"].toInt()};
+  return {tensors[0],
+          tensors[1],
+          tensors[2],
+          context->saved_data["spec"].toStringRef(),
+          context->saved_data["channels_last"].toBool(),
+          context->saved_data["first_sample"].toInt()};
 }
 
 // The linear map of the backward pass. It is diagonal, so its own gradient is itself, to any order.
@@ -137,8 +141,8 @@ Tensor ConnectedLinear(const Tensor& x, const Tensor& weight, const Tensor& bias
   if (spec.share == Share::kBatch) {
     return torch::linear(x, functional::drop(weight, line, p, key, true, first_sample), bias);
   }
-  TORCH_CHECK(x.dim() > 0 && weight.dim() == 2 && x.size(-1) == weight.size(1), "x has shape ", x.sizes(), " and weight ",
-              weight.sizes(), "; allowed: x[N, ..., in] and weight[out, in]");
+  TORCH_CHECK(x.dim() > 0 && weight.dim() == 2 && x.size(-1) == weight.size(1), "x has shape ", x.sizes(),
+              " and weight ", weight.sizes(), "; allowed: x[N, ..., in] and weight[out, in]");
   const int64_t samples = x.dim() > 1 ? x.size(0) : 1;
   const Tensor each = weight.expand({samples, weight.size(0), weight.size(1)});
   const Tensor y = LinearPerSample(x, functional::drop(each, line, p, key, true, first_sample));
@@ -205,8 +209,8 @@ void Layer::set_p(double p) {
 }
 
 Tensor Layer::Run(const Tensor& x, bool training) const {
-  TORCH_CHECK(dims_ == 0 || x.dim() == dims_, name_, ": x has ", x.dim(), " dimensions (shape ", x.sizes(), "); allowed: ",
-              dims_, ", N, C and ", dims_ - 2, " of the map");
+  TORCH_CHECK(dims_ == 0 || x.dim() == dims_, name_, ": x has ", x.dim(), " dimensions (shape ", x.sizes(),
+              "); allowed: ", dims_, ", N, C and ", dims_ - 2, " of the map");
   return functional::drop(x, line_, p_, std::nullopt, Active(training));
 }
 
@@ -275,7 +279,8 @@ void DropConnectLinearImpl::pretty_print(std::ostream& stream) const {
   Print(layer);
   std::string text = layer.str();
   text.pop_back();
-  stream << text << ", in_features=" << in_features_ << ", out_features=" << out_features_ << ", bias=" << with_bias_ << ")";
+  stream << text << ", in_features=" << in_features_ << ", out_features=" << out_features_ << ", bias=" << with_bias_
+         << ")";
 }
 
 void DropConnectLinearImpl::save(torch::serialize::OutputArchive& archive) const {

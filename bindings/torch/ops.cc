@@ -4,9 +4,9 @@
 // translated in views.cc; autograd is the callers' (nn.cc in C++); other devices register kernels of their own.
 //
 // A mask is two tensors: bits, int64 words with bit 1 = keep in the memory order of y, and counts, int64 {T, kept...}.
-// `channels_last` says that order; it is `not y.is_contiguous()` of the forward pass. `total` is the number of elements that
-// `kept` was counted over, where that is not x alone (several ranks).
-// Operators that change x return nothing that shares its memory, as torch.compile asks.
+// `channels_last` says that order; it is `not y.is_contiguous()` of the forward pass. `total` is the number of elements
+// that `kept` was counted over, where that is not x alone (several ranks). Operators that change x return nothing that
+// shares its memory, as torch.compile asks.
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
 
@@ -68,7 +68,7 @@ Mask GivenMask(const Tensor& x, const View& dense, const Spec& spec, const Tenso
                const Tensor& key, std::optional<int64_t> total) {
   Mask mask;
   Check(Describe(spec, dense, &mask));
-  if (total) {   // counted elsewhere too: one sum for all samples, or as many counts as here
+  if (total) {  // counted elsewhere too: one sum for all samples, or as many counts as here
     mask.total = *total;
     mask.num_kept = counts.numel() - 1;
   }
@@ -97,15 +97,15 @@ std::tuple<Tensor, Tensor> SampleCpu(const Tensor& x, std::string_view line, con
 }
 
 // Draws a mask and writes y, a tensor of x's sizes that may be x.
-std::tuple<Tensor, Tensor> DropInto(const Tensor& x, const Tensor& y, Layout layout, const Spec& spec, const Tensor& key,
-                                    Probability p, int64_t first_sample) {
+std::tuple<Tensor, Tensor> DropInto(const Tensor& x, const Tensor& y, Layout layout, const Spec& spec,
+                                    const Tensor& key, Probability p, int64_t first_sample) {
   const Exec exec = TorchExec();
   const View from = ViewOf(x, spec, first_sample), to = ViewOf(y, spec, first_sample);
   const View dense = DenseViewOf(x, layout, from.data, spec, first_sample);
   MaskTensors made = NewMask(x, dense, spec);
   if (HasStrides(x, DenseStrides(x, layout))) {
     Check(Drop(spec, p, KeyOf(key, x), from, to, exec, &made.mask));
-  } else {   // the mask is in y's order, which Drop would take from x
+  } else {  // the mask is in y's order, which Drop would take from x
     Check(Sample(spec, p, KeyOf(key, x), dense, exec, &made.mask));
     Check(Apply(made.mask, Pass::kForward, from, to, exec));
   }
@@ -132,7 +132,8 @@ std::tuple<Tensor, Tensor> DropInPlaceCpu(Tensor x, std::string_view line, const
 }
 
 void ApplyInto(const Tensor& x, const Tensor& y, const Tensor& bits, const Tensor& counts, const Spec& spec,
-               const Tensor& key, bool channels_last, bool backward, int64_t first_sample, std::optional<int64_t> total) {
+               const Tensor& key, bool channels_last, bool backward, int64_t first_sample,
+               std::optional<int64_t> total) {
   const View dense = DenseViewOf(x, LayoutFrom(channels_last), x.data_ptr(), spec, first_sample);
   const Mask mask = GivenMask(x, dense, spec, bits, counts, key, total);
   const Pass pass = backward ? Pass::kBackward : Pass::kForward;
@@ -156,7 +157,7 @@ void ApplyInPlaceCpu(Tensor x, const Tensor& bits, const Tensor& counts, std::st
 }
 
 #define DROPKIT_DRAWS "str spec, Tensor key, float p, Tensor? p_device=None, int first_sample=0"
-#define DROPKIT_APPLIES                                                                                          \
+#define DROPKIT_APPLIES                                                                                       \
   "Tensor bits, Tensor counts, str spec, Tensor key, bool channels_last, bool backward, int first_sample=0, " \
   "int? total=None"
 
@@ -179,6 +180,6 @@ STABLE_TORCH_LIBRARY_IMPL(dropkit, CPU, m) {
 }  // namespace
 }  // namespace dropkit::torch_ops
 
-// The draw's version of these operators. A program that links this library calls it, so the linker keeps the library and
-// two versions cannot meet unnoticed.
+// The draw's version of these operators. A program that links this library calls it, so the linker keeps the library
+// and two versions cannot meet unnoticed.
 extern "C" DROPKIT_API int dropkit_torch_draw_version() { return dropkit::kDrawVersion; }

@@ -20,6 +20,10 @@ std::vector<std::shared_ptr<Layer>> LayersBelow(torch::nn::Module& root) {
   return layers;
 }
 
+void CheckP(const char* name, double p) {
+  TORCH_CHECK(p >= 0 && p <= 1, name, " = ", p, "; allowed: a number from 0 to 1");
+}
+
 c10::IValue Read(torch::serialize::InputArchive& archive, const char* name) {
   c10::IValue value;
   TORCH_CHECK(archive.try_read(name, value), "LinearSchedule: the archive has no ", name);
@@ -34,7 +38,7 @@ LinearSchedule::LinearSchedule(torch::nn::Module& root, int64_t steps, double st
 LinearSchedule::LinearSchedule(std::vector<std::shared_ptr<Layer>> layers, int64_t steps, double start)
     : layers_(std::move(layers)), steps_(steps), start_(start) {
   TORCH_CHECK(steps >= 1, "steps = ", steps, "; allowed: 1 or more");
-  TORCH_CHECK(start >= 0 && start <= 1, "start = ", start, "; allowed: a number from 0 to 1");
+  CheckP("start", start);
   for (const auto& layer : layers_) {
     TORCH_CHECK(layer, "layers: one is null; allowed: dropkit layers");
     targets_.push_back(layer->p());
@@ -66,11 +70,17 @@ void LinearSchedule::save(torch::serialize::OutputArchive& archive) const {
 
 void LinearSchedule::load(torch::serialize::InputArchive& archive) {
   const c10::IValue steps = Read(archive, "steps"), start = Read(archive, "start"), count = Read(archive, "count");
-  const std::vector<double> targets = Read(archive, "targets").toDoubleVector(), p = Read(archive, "p").toDoubleVector();
+  const std::vector<double> targets = Read(archive, "targets").toDoubleVector(),
+                            p = Read(archive, "p").toDoubleVector();
   TORCH_CHECK(targets.size() == layers_.size() && p.size() == layers_.size(), "LinearSchedule: the archive is of ",
               p.size(), " layers; allowed: as many as here, ", layers_.size());
   TORCH_CHECK(steps.toInt() >= 1 && count.toInt() >= 0, "LinearSchedule: the archive has steps ", steps.toInt(),
               " and count ", count.toInt(), "; allowed: 1 or more, and 0 or more");
+  CheckP("LinearSchedule: the archive's start", start.toDouble());
+  for (size_t i = 0; i < p.size(); ++i) {
+    CheckP("LinearSchedule: the archive's target", targets[i]);
+    CheckP("LinearSchedule: the archive's p", p[i]);
+  }
   steps_ = steps.toInt();
   start_ = start.toDouble();
   count_ = count.toInt();

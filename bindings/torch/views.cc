@@ -18,10 +18,14 @@ struct Dim {
 
 DType DTypeOf(const Tensor& x) {
   switch (x.scalar_type()) {
-    case ScalarType::Float: return DType::kF32;
-    case ScalarType::Half: return DType::kF16;
-    case ScalarType::BFloat16: return DType::kBF16;
-    case ScalarType::Double: return DType::kF64;
+    case ScalarType::Float:
+      return DType::kF32;
+    case ScalarType::Half:
+      return DType::kF16;
+    case ScalarType::BFloat16:
+      return DType::kBF16;
+    case ScalarType::Double:
+      return DType::kF64;
     default:
       Check(Status::Invalid(std::string("x: dtype ") + torch::headeronly::toString(x.scalar_type()) +
                             "; allowed: Float, Half, BFloat16, Double"));
@@ -81,7 +85,7 @@ Layout LayoutOf(const Tensor& x) {
   if (x.dim() < 3 || x.dim() > 5 || x.is_contiguous()) return Layout::kChannelsFirst;
   const auto sizes = x.sizes();
   const auto strides = x.strides();
-  int64_t span = 1;   // each dimension, from C outwards, must step over all that lies within it
+  int64_t span = 1;  // each dimension, from C outwards, must step over all that lies within it
   for (int64_t i = 0; i < x.dim(); ++i) {
     const int64_t dim = i == 0 ? 1 : (i == x.dim() - 1 ? 0 : x.dim() - i);
     if (sizes[dim] == 1) continue;
@@ -173,7 +177,8 @@ void* Operand(const char* name, const Tensor& operand, const Tensor& x, ScalarTy
   if (operand.scalar_type() != dtype || operand.numel() != length || !operand.is_contiguous() || !same_device) {
     Check(Status::Invalid(std::string(name) + ": " + torch::headeronly::toString(operand.scalar_type()) + " with " +
                           std::to_string(operand.numel()) + " values; allowed: contiguous " +
-                          torch::headeronly::toString(dtype) + " with " + std::to_string(length) + " values on x's device"));
+                          torch::headeronly::toString(dtype) + " with " + std::to_string(length) +
+                          " values on x's device"));
   }
   return operand.data_ptr();
 }

@@ -3,8 +3,8 @@
 // Assumes LibTorch's stable ABI alone. Which operators exist is in ops.cc; what the core does with a view is its own.
 //
 // Dimensions are N, C, then the map. A tensor of one dimension is N samples of one channel, of none one sample. Under
-// drop_connect with share=batch the tensor is one weight, so all its dimensions follow N. Methods without a geometry take
-// any number of dimensions: the last ones are joined until three are left for the map.
+// drop_connect with share=batch the tensor is one weight, so all its dimensions follow N. Methods without a geometry
+// take any number of dimensions: the last ones are joined until three are left for the map.
 #ifndef DROPKIT_BINDINGS_TORCH_VIEWS_H_
 #define DROPKIT_BINDINGS_TORCH_VIEWS_H_
 
@@ -42,7 +42,8 @@ Tensor EmptyLike(const Tensor& x, Layout layout);
 Tensor EmptyInt64(const Tensor& x, int64_t length);
 
 // Memory of an operand that has `length` values of a type (by torch's name) in a row on x's device; throws, naming it.
-void* Operand(const char* name, const Tensor& operand, const Tensor& x, torch::headeronly::ScalarType dtype, int64_t length);
+void* Operand(const char* name, const Tensor& operand, const Tensor& x, torch::headeronly::ScalarType dtype,
+              int64_t length);
 
 }  // namespace dropkit::torch_ops
 

@@ -208,6 +208,9 @@ DROPKIT_API Status ScratchBytes(const Spec& spec, const View& x, const Exec& exe
 // A mask that owns host memory; grows, never shrinks. For callers on the CPU and for tests.
 class DROPKIT_API MaskStorage {
  public:
+  MaskStorage() = default;
+  MaskStorage(const MaskStorage&) = delete;   // mask points into the object
+  MaskStorage& operator=(const MaskStorage&) = delete;
   Status Reserve(const Spec& spec, const View& x);   // Describe, and allocate
   Mask mask;
 
@@ -232,7 +235,8 @@ DROPKIT_API Status Apply(const Mask& mask, Pass pass, const View& x, const View&
 DROPKIT_API Status Drop(const Spec& spec, Probability p, Key key, const View& x, const View& y, const Exec& exec, Mask* mask);
 // As Sample, but which units fire is given: one byte each, 0 or not, dense and row-major as [samples][channels][positions]
 // (1 sample if shared over the batch, 1 channel if shared over channels or the unit has none; positions as in
-// docs/draws.md, section 4; for cutout the positions of its centre). p gives T for the gain laws that use it.
+// docs/draws.md, section 4; for cutout the positions of its centre). p gives T for the gain laws that use it; a bad p in
+// memory leaves the bits as given and makes Apply's outputs NaN.
 DROPKIT_API Status Spread(const Spec& spec, Probability p, const uint8_t* seeds, const View& x, const Exec& exec, Mask* mask);
 // A mask of the caller's own: one byte an element, 0 = dropped, dense as [samples][channels][spatial]. spec gives the
 // gain law; its share must be none and its unit the element (dropout).

@@ -7,7 +7,8 @@
 //
 // Assumes LibTorch 2.10 or later; x is float32, float16, bfloat16 or float64, of any strides, N first, then C. What to
 // drop is a spec line throughout (dropkit.h): only p and the one number that everyone names are arguments of their own.
-// The work is done by the operators dropkit::drop and dropkit::apply (bindings/torch/ops.cc); docs/libtorch.md is the manual.
+// The work is done by the operators dropkit::drop and dropkit::apply (bindings/torch/ops.cc); docs/libtorch.md is the
+// manual.
 #ifndef DROPKIT_NN_H_
 #define DROPKIT_NN_H_
 
@@ -31,8 +32,8 @@ namespace dropkit::nn {
 
 namespace functional {
 
-// A key on `device`, int64[2] {seed, offset}: torch::randint from torch's default generator of that device, the one that
-// torch::manual_seed sets. One call a key, so a program that draws in the same order gets the same masks.
+// A key on `device`, int64[2] {seed, offset}: torch::randint from torch's default generator of that device, the one
+// that torch::manual_seed sets. One call a key, so a program that draws in the same order gets the same masks.
 torch::Tensor new_key(torch::Device device = torch::kCPU);
 
 // x with what `spec` says dropped, differentiable any number of times; saves 1 bit an element, and no x, for the
@@ -43,8 +44,8 @@ torch::Tensor drop(const torch::Tensor& x, std::string_view spec, double p,
                    int64_t first_sample = 0);
 
 // A linear map of x[N, ..., in] whose weight[out, in] passes through drop_connect:KEYS first. share=batch (the default)
-// draws one mask for all samples; share=none one for each sample, and holds N weights. The bias, which may be undefined,
-// is not dropped.
+// draws one mask for all samples; share=none one for each sample, and holds N weights. The bias, which may be
+// undefined, is not dropped.
 torch::Tensor drop_connect(const torch::Tensor& x, const torch::Tensor& weight, const torch::Tensor& bias, double p,
                            std::string_view keys = "", const std::optional<torch::Tensor>& key = std::nullopt,
                            bool training = true, int64_t first_sample = 0);
@@ -57,10 +58,10 @@ class Layer {
  public:
   virtual ~Layer() = default;
   double p() const { return p_; }
-  void set_p(double p);                                        // within [0, 1]
-  bool mc() const { return mc_; }                              // Monte Carlo dropout: active at inference too
+  void set_p(double p);            // within [0, 1]
+  bool mc() const { return mc_; }  // Monte Carlo dropout: active at inference too
   void set_mc(bool mc) { mc_ = mc; }
-  const std::string& spec() const { return line_; }            // the full spec line
+  const std::string& spec() const { return line_; }  // the full spec line
 
  protected:
   // `name` is for messages. `dims` is the one number of dimensions that x may have, 0 for whatever the spec takes.
@@ -181,13 +182,13 @@ class DropConnectLinearImpl : public torch::nn::Cloneable<DropConnectLinearImpl>
   DropConnectLinearImpl(int64_t in_features, int64_t out_features, double p = 0.5, std::string_view keys = "",
                         bool with_bias = true);
   torch::Tensor forward(const torch::Tensor& x);
-  void reset() override;              // registers the parameters anew
-  void reset_parameters();            // as torch::nn::Linear's
+  void reset() override;    // registers the parameters anew
+  void reset_parameters();  // as torch::nn::Linear's
   void pretty_print(std::ostream& stream) const override;
   void save(torch::serialize::OutputArchive& archive) const override;
   void load(torch::serialize::InputArchive& archive) override;
 
-  torch::Tensor weight, bias;         // bias is undefined without one
+  torch::Tensor weight, bias;  // bias is undefined without one
 
  private:
   int64_t in_features_, out_features_;
@@ -205,7 +206,7 @@ class LinearSchedule {
   LinearSchedule(std::vector<std::shared_ptr<Layer>> layers, int64_t steps, double start = 0.0);
 
   void step();
-  int64_t count() const { return count_; }                     // calls of step() so far
+  int64_t count() const { return count_; }  // calls of step() so far
   const std::vector<std::shared_ptr<Layer>>& layers() const { return layers_; }
 
   // steps, start, k, and every layer's target and p, in the order of layers(); load sets them all. A state of another

@@ -113,11 +113,11 @@ double NoiseAt(const Mask& mask, const Place& at) {
 }  // namespace
 
 Gain GainAt(const Mask& mask, Pass pass, int64_t n, int64_t c) {
-  Gain gain;
   if (*mask.threshold == kBadThreshold) {
     const double nan = std::numeric_limits<double>::quiet_NaN();
     return {nan, 0, 0, nan};
   }
+  Gain gain;
   gain.a = GainOnKept(mask, n, c);
   if (pass == Pass::kForward && mask.spec.fill == Fill::kNumber) gain.d = mask.spec.fill_value;
   return gain;

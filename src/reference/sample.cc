@@ -92,7 +92,8 @@ std::vector<bool> KeepAllBut(const Units& units, const std::vector<Unit>& fired,
   return keep;
 }
 
-// Sets the threshold, and bits and counts to nothing kept; StoreSample adds to them.
+// Sets the threshold, and bits and counts to nothing kept; StoreSample adds to them. A bad p leaves given bits as they
+// are given and drawn ones all kept; either way Apply makes NaN of them.
 uint64_t StartMask(Probability p, Mask* mask) {
   *mask->threshold = ThresholdOf(p.device ? *p.device : p.value);
   std::fill(mask->bits, mask->bits + mask->num_words(), uint64_t{0});
@@ -142,10 +143,7 @@ Status Sample(const Spec& spec, Probability p, Key key, const View& x, const Exe
 }
 
 Status Spread(const Spec& spec, Probability p, const uint8_t* seeds, const View& x, const Exec&, Mask* mask) {
-  if (StartMask(p, mask) == kBadThreshold) {
-    StoreAllKept(x, mask);
-    return {};
-  }
+  StartMask(p, mask);
   const Units units = UnitsOf(spec, x);
   const int64_t seeds_a_sample = units.channels * Positions(units.axes);
   for (int64_t n = 0; n < x.samples; ++n) {
@@ -156,10 +154,7 @@ Status Spread(const Spec& spec, Probability p, const uint8_t* seeds, const View&
 }
 
 Status Pack(const Spec&, Probability p, const uint8_t* keep, const View& x, const Exec&, Mask* mask) {
-  if (StartMask(p, mask) == kBadThreshold) {
-    StoreAllKept(x, mask);
-    return {};
-  }
+  StartMask(p, mask);
   const int64_t elements = x.channels * x.size[0] * x.size[1] * x.size[2];
   for (int64_t n = 0; n < x.samples; ++n) {
     StoreSample(std::vector<bool>(keep + n * elements, keep + (n + 1) * elements), n, mask);
