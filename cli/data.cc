@@ -106,14 +106,16 @@ std::vector<int64_t> ReadIdx(const std::string& path, int rank, std::vector<uint
     sizes.push_back(BigEndian(header.data() + 4 + 4 * axis));
     if (sizes.back() == 0 || sizes.back() > kMaxBytes / num_bytes) {
       Refuse(path, "size " + std::to_string(sizes.back()) + " of dimension " + std::to_string(axis) +
-                       "; from 1 to 2^31 values in all are allowed");
+                       "; sizes from 1 and at most " + std::to_string(kMaxBytes) + " bytes in all are allowed");
     }
     num_bytes *= sizes.back();
   }
   *values = ReadExactly(path, file.get(), num_bytes);
   uint8_t extra;
-  const int got = gzread(file.get(), &extra, 1);   // also makes zlib check the checksum at the end
-  if (got < 0) Refuse(path, ReadError(file.get()));
+  const int got = gzread(file.get(), &extra, 1);   // makes zlib check the checksum, of which a part may be missing
+  int code = Z_OK;
+  gzerror(file.get(), &code);
+  if (code != Z_OK) Refuse(path, ReadError(file.get()));
   if (got > 0) Refuse(path, "more than the " + std::to_string(num_bytes) + " bytes that its header asks for");
   return sizes;
 }

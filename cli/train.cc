@@ -27,7 +27,7 @@ constexpr double kChance = 100.0 / kClasses;
 struct Options {
   std::string task = "scenes", data = kDefaultData, out, device = "cpu";
   std::vector<std::string> methods;
-  std::string seeds = "0", epochs, train_size, test_size, threads;   // empty: the task's, or torch's, own
+  std::string seeds = "0,1,2", epochs, train_size, test_size, threads;   // empty: the task's, or torch's, own
   bool resume = false;
 };
 
@@ -68,7 +68,7 @@ MethodCase ParseMethod(const std::string& text) {
   }
   method.none = false;
   const Status status = ParseCase(text, &method.spec, &method.p);
-  if (!status.ok()) throw CLI::ValidationError("--methods", status.message());
+  if (!status.ok()) throw CLI::ValidationError("--methods", status.message() + "; none and none-N are allowed too");
   return method;
 }
 
@@ -109,6 +109,12 @@ void CheckDevice(const std::string& device) {
                                              "cpu is allowed");
 }
 
+void MakeDirectory(const std::string& path) {
+  std::error_code error;
+  std::filesystem::create_directories(path, error);
+  if (!std::filesystem::is_directory(path)) throw std::runtime_error("--out " + path + ": cannot be made: " + error.message());
+}
+
 Job Prepare(const Options& options) {
   CheckDevice(options.device);
   if (options.resume && options.out.empty()) throw CLI::ValidationError("--resume", "needs --out, where the checkpoints are");
@@ -124,7 +130,7 @@ Job Prepare(const Options& options) {
   CheckSizes(job.dataset, common.train_size, common.test_size);
   job.common.threads = UseThreads(threads);
   job.common.data_checksum = Checksum(job.dataset);
-  if (!options.out.empty()) std::filesystem::create_directories(options.out);
+  if (!options.out.empty()) MakeDirectory(options.out);
   return job;
 }
 
@@ -195,22 +201,26 @@ int RunTrain(const Options& options) {
 }
 
 void AddOptions(CLI::App& train, Options& options) {
-  train.add_option("--task", options.task, "scenes: cluttered 56x56 scenes; fashion: plain 28x28 images")->capture_default_str();
+  train.add_option("--task", options.task, "scenes: cluttered 56x56 scenes; fashion: plain 28x28 images")
+      ->type_name("NAME")
+      ->capture_default_str();
   train.add_option("--methods", options.methods,
                    "none, none-N (N epochs) or a case such as dropblock:block=7@0.1; repeat the option for more "
                    "(default: the whole family with the task's settings)")
       ->type_name("CASE")
       ->allow_extra_args(false);
-  train.add_option("--seeds", options.seeds, "one run a method and seed: 0,1,2")->capture_default_str();
-  train.add_option("--epochs", options.epochs, "default: scenes 20, fashion 30");
-  train.add_option("--train-size", options.train_size, "training images; default: scenes 3000, fashion 2000");
-  train.add_option("--test-size", options.test_size, "test images; default: scenes 3000, fashion 10000");
+  train.add_option("--seeds", options.seeds, "numbers: one run for each method and seed")
+      ->type_name("N,N,...")
+      ->capture_default_str();
+  train.add_option("--epochs", options.epochs, "default: scenes 20, fashion 30")->type_name("N");
+  train.add_option("--train-size", options.train_size, "training images; default: scenes 3000, fashion 2000")->type_name("N");
+  train.add_option("--test-size", options.test_size, "test images; default: scenes 3000, fashion 10000")->type_name("N");
   train.add_option("--data", options.data, "directory of IDX files, plain or .gz")->type_name("DIR")->capture_default_str();
   train.add_option("--out", options.out, "directory for results.json, results.csv and checkpoints; replaces those there")
       ->type_name("DIR");
   train.add_flag("--resume", options.resume, "go on from the checkpoints in --out, to the same weights bit for bit");
-  train.add_option("--threads", options.threads, "default: torch's own choice");
-  train.add_option("--device", options.device, "cpu")->capture_default_str();
+  train.add_option("--threads", options.threads, "default: torch's own choice")->type_name("N");
+  train.add_option("--device", options.device, "cpu")->type_name("NAME")->capture_default_str();
 }
 
 }  // namespace

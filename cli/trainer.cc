@@ -308,7 +308,11 @@ int UseThreads(int threads) {
 }
 
 RunResult Train(const RunSettings& settings, const Examples& examples, Progress& progress) {
-  return Run(settings, examples, progress).Finish();
+  try {
+    return Run(settings, examples, progress).Finish();
+  } catch (const c10::Error& error) {   // what() would add a stack trace
+    throw std::runtime_error(error.what_without_backtrace());
+  }
 }
 
 }  // namespace dropkit::cli

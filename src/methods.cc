@@ -61,13 +61,13 @@ const std::vector<PresetRow>& PresetTable() {
       {"recipe-b", "dropblock:share=batch", 0.1f, "TensorFlow function: one mask for the batch, one per channel"},
       {"tpu", "dropblock:clip=square", 0.1f, "tensorflow/tpu models/official/resnet"},
       {"torchvision", "dropblock:clip=square", 0.5f, "torchvision.ops.DropBlock2d, 0.29"},
-      {"timm", "dropblock:region=whole,share=channels", 0.1f, "timm.layers.DropBlock2d, 1.0.31"},
+      {"timm", "dropblock:region=whole,share=channels", 0.1f, "timm.layers.DropBlock2d, 1.0.31 (its with_noise is fill=noise,normalize=none)"},
       {"miguelvr", "dropblock:region=whole,rate=plain,anchor=after,clip=none,share=channels", 0.1f,
        "the PyPI package dropblock, 0.3"},
       {"mmdet", "dropblock:clip=error", 0.1f, "mmdetection's DropBlock plugin"},
       {"keras-cv", "dropblock:clip=none", 0.1f, "keras_cv.layers.DropBlock2D"},
       {"paddle", "dropblock:region=whole,clip=error", 0.1f, "PaddleDetection's DropBlock"},
-      {"dragon", "dropblock:clip=error,share=channels,normalize=asked", 0.1f, "Seeta dragon's DropBlock"},
+      {"dragon", "dropblock:clip=error,share=channels,normalize=asked", 0.1f, "Seeta dragon's DropBlock, the release that scales by 1/(1-p)"},
   };
   return *table;
 }

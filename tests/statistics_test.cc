@@ -1,8 +1,9 @@
 // Dropped fractions of the methods whose units are elements, channels or samples; independence of seeds, offsets,
 // samples and channels; and the normal values of fill=noise.
 //
-// Fractions are of so many lanes that a p held in 8 bits would show for every p but 1/2. Seeds are pinned. DropBlock's
-// and cutout's fractions are in coverage_test.cc, lanes within a tile in lanes_test.cc.
+// Fractions are of so many lanes that a p held in 8 bits would show for every p but 1/2, and one held in 16 bits for
+// the least. Seeds are pinned. DropBlock's and cutout's fractions are in coverage_test.cc, lanes within a tile in
+// lanes_test.cc.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -32,6 +33,7 @@ void ExpectFraction(const std::string& line, float p, uint64_t seed, const View&
 TEST(Fraction, DropoutDropsPOfTheElements) {
   uint64_t seed = 10;
   for (float p : kProbabilities) ExpectFraction("dropout", p, ++seed, ShapeOf(25, 64, {250, 250}), 100'000'000);
+  ExpectFraction("dropout", 1e-5f, ++seed, ShapeOf(25, 64, {250, 250}), 100'000'000);
 }
 
 TEST(Fraction, SpatialDropoutDropsPOfTheChannels) {

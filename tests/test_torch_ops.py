@@ -1,7 +1,7 @@
 """The operators of libdropkit_torch as Python sees them: schemas, CPU kernels, aliasing, errors.
 
-Values against the core's own masks are in nn_test.cc; here each operator is held against the others. The library is named by
-DROPKIT_TORCH_OPS, else build/libdropkit_torch.so.
+Values against the core's own masks are in nn_test.cc; here each operator is held against the others. The library is
+named by DROPKIT_TORCH_OPS, else build/libdropkit_torch.so.
 """
 
 import os
@@ -212,7 +212,8 @@ def test_errors_say_what_is_allowed():
 
 
 def symbols_of(kind):
-    listing = subprocess.run(["nm", "-DC", f"--{kind}-only", LIBRARY], capture_output=True, text=True, check=True).stdout
+    command = ["nm", "-DC", f"--{kind}-only", LIBRARY]
+    listing = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     return [line.split(maxsplit=1)[1] for line in listing.splitlines()]
 
 
