@@ -94,6 +94,7 @@ Status ValidateOutput(const View& x, const View& y) {
                           std::equal(x.size, x.size + 3, y.size);
   if (!same_shape) return Bad("y's shape", ShapeText(y), "x's, " + ShapeText(x));
   if (x.dtype != y.dtype) return Bad("y.dtype", Name(y.dtype), std::string("x's, ") + Name(x.dtype));
+  if (ElementsOf(y) == 0) return Status();   // no memory, so no order of it
   const int64_t sizes[5] = {y.samples, y.channels, y.size[0], y.size[1], y.size[2]};
   const int64_t strides[5] = {y.sample_stride, y.channel_stride, y.stride[0], y.stride[1], y.stride[2]};
   const int64_t x_strides[5] = {x.sample_stride, x.channel_stride, x.stride[0], x.stride[1], x.stride[2]};
