@@ -23,7 +23,7 @@ void WriteNpy(const std::string& path, const std::vector<uint8_t>& values, const
   ReplaceFile(path, [&](std::FILE* file) {
     const std::string header = NpyHeader(shape);
     std::fwrite(header.data(), 1, header.size(), file);
-    std::fwrite(values.data(), 1, values.size(), file);
+    if (!values.empty()) std::fwrite(values.data(), 1, values.size(), file);
   });
 }
 

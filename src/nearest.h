@@ -39,10 +39,10 @@ inline std::string Nearest(std::string_view word, const std::vector<std::string>
   return best;
 }
 
-// ", did you mean 'x'?" or nothing.
+// ", did you mean 'x'?", or ";" when nothing is near: what follows in a message is the list of known words.
 inline std::string DidYouMean(std::string_view word, const std::vector<std::string>& known) {
   const std::string nearest = Nearest(word, known);
-  return nearest.empty() ? "" : ", did you mean '" + nearest + "'?";
+  return nearest.empty() ? ";" : ", did you mean '" + nearest + "'?";
 }
 
 }  // namespace dropkit

@@ -162,7 +162,9 @@ TEST(Independence, SamplesFarApartInTheGlobalBatchAreUnrelated) {
 
 // ---- fill=noise
 
-// What the dropped elements of `dropout:fill=noise` become, and in which order they lie.
+constexpr uint64_t kNoiseOffset = 5;
+
+// What the dropped elements of `dropout:fill=noise` become, in their order.
 std::vector<double> NoiseOf(float p, uint64_t seed, const View& shape) {
   const Spec spec = SpecOf("dropout:fill=noise,normalize=none");
   const int64_t elements = shape.samples * shape.sample_stride;
@@ -170,7 +172,7 @@ std::vector<double> NoiseOf(float p, uint64_t seed, const View& shape) {
   View x = shape, y = shape;
   x.data = ones.data();
   y.data = filled.data();
-  const SeedAndOffset key = {seed, 5};
+  const SeedAndOffset key = {seed, kNoiseOffset};
   MaskStorage storage;
   Require(storage.Reserve(spec, x));
   Require(Drop(spec, p, key.data(), x, y, Exec(), &storage.mask));
@@ -237,6 +239,25 @@ TEST(Noise, NeighboursPlanesAndSamplesAreUncorrelated) {
     EXPECT_LT(std::fabs(sum) / std::sqrt(static_cast<double>(noise.size() - distance)), kSigmas)
         << distance << " apart";
   }
+}
+
+// At p = 1/2 a lane fires by one bit of a word of the digits, lane 32 i + 31 of a sample by the highest of word i. The
+// sign of a value is the highest bit of the noise's word of the same number: under one key and counter they would be
+// equal.
+TEST(Noise, WordsAreNotThoseOfTheMask) {
+  constexpr uint64_t kNoiseSeed = 53;
+  constexpr int64_t kLanes = 1 << 13;
+  const View shape = ShapeOf(128, 1, {kLanes});
+  const std::vector<double> noise = NoiseOf(1.0f, kNoiseSeed, shape);
+  const DrawnMask drawn("dropout", 0.5f, {kNoiseSeed, kNoiseOffset}, shape);
+  double trials = 0.0, alike = 0.0;
+  for (int64_t sample = 0; sample < shape.samples; ++sample) {
+    for (int64_t word = 0; word < kLanes / 32; ++word, ++trials) {
+      const bool dropped = (drawn.Word(sample * kLanes + 32 * word + 31) & 1) == 0;
+      alike += dropped == (noise[sample * kLanes + word] > 0.0);
+    }
+  }
+  EXPECT_LT(std::fabs(BinomialScore(alike, trials, 0.5)), kSigmas);
 }
 
 }  // namespace

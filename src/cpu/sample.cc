@@ -75,17 +75,35 @@ class Spreader {
         if (in_lane_order) {
           ClearMarked(mask_.bits, n * mask_.sample_stride + lane, bits[i]);
         } else {
-          for (uint64_t rest = bits[i]; rest != 0; rest &= rest - 1) SpreadLane(n, lane + std::countr_zero(rest), blocks);
+          SpreadWord(n, lane, bits[i], blocks);
         }
       }
     }
   }
 
  private:
-  void SpreadLane(int64_t n, int64_t lane, bool blocks) const {
-    const int64_t channel = lane / plan_.lanes_per_channel;
-    const int64_t plane = n * mask_.sample_stride + channel * mask_.channel_stride;
-    int64_t position = lane - channel * plan_.lanes_per_channel;
+  // The fired lanes among 64 from `first` on. One division a word: with 64 positions or more a word holds at most one
+  // change of channel.
+  void SpreadWord(int64_t n, int64_t first, uint64_t fired, bool blocks) const {
+    const int64_t positions = plan_.lanes_per_channel;
+    const int64_t first_channel = first / positions, first_position = first % positions;
+    for (; fired != 0; fired &= fired - 1) {
+      int64_t position = first_position + std::countr_zero(fired);
+      int64_t channel = first_channel;
+      if (position >= positions) {
+        channel += positions >= 64 ? 1 : position / positions;
+        position = positions >= 64 ? position - positions : position % positions;
+      }
+      const int64_t plane = n * mask_.sample_stride + channel * mask_.channel_stride;
+      if (blocks) {
+        SpreadBlock(n, channel * positions + position, plane, position);
+      } else {
+        ClearBit(mask_.bits, plane + position * stride_[2]);   // a mask's map is dense: row-major in steps of its last axis
+      }
+    }
+  }
+
+  void SpreadBlock(int64_t n, int64_t lane, int64_t plane, int64_t position) const {
     int64_t at[3];
     if (centres_are_drawn_) {
       const Words4 words = Draw(source_.centres_key, 0, static_cast<uint32_t>(lane), source_.GlobalSample(n));
@@ -93,16 +111,11 @@ class Spreader {
       for (int i = 0; i < 3; ++i) at[i] = i < missing ? 0 : UniformBelow(words.word[i - missing], axis_[i].positions);
     } else {
       for (int i = 2; i >= 0; --i) {
-        const int64_t extent = blocks ? axis_[i].positions : axis_[i].size;
-        at[i] = position % extent;
-        position /= extent;
+        at[i] = position % axis_[i].positions;
+        position /= axis_[i].positions;
       }
     }
-    if (blocks) {
-      ClearBlock(plane, at);
-    } else {
-      ClearBit(mask_.bits, plane + at[0] * stride_[0] + at[1] * stride_[1] + at[2] * stride_[2]);
-    }
+    ClearBlock(plane, at);
   }
 
   void ClearBlock(int64_t plane, const int64_t at[3]) const {
