@@ -54,8 +54,7 @@ std::string UnknownSubcommand(const CLI::App& app, const std::string& word) {
     names.push_back(subcommand->get_name());
     list += (list.empty() ? "" : ", ") + names.back();
   }
-  const std::string nearest = DidYouMean(word, names);
-  return "unknown subcommand '" + word + "'" + (nearest.empty() ? ";" : nearest) + " known: " + list;
+  return "unknown subcommand '" + word + "'" + DidYouMean(word, names) + " known: " + list;
 }
 
 // What is wrong with the words that no option or argument took, or nothing if there are none. An unknown option goes
@@ -68,7 +67,7 @@ std::string LeftOver(const CLI::App& app) {
   for (const std::string& word : words) {
     if (word.size() < 2 || word[0] != '-') continue;
     const std::string name = word.substr(0, word.find('='));
-    return "unknown option '" + name + "'" + DidYouMean(name, OptionNames(command));
+    return "unknown option '" + name + "'" + DidYouMean(name, OptionNames(command)) + " --help lists them";
   }
   return given.empty() ? UnknownSubcommand(app, words.front()) : "unexpected argument '" + words.front() + "'";
 }
