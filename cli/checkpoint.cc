@@ -1,5 +1,5 @@
-// safetensors: 8 bytes of header length, a JSON header {name: {dtype, shape, data_offsets}, "__metadata__": {...}}, data.
-// The header is checked in full before any of it is used: types, sizes, and offsets that tile the data exactly.
+// safetensors: 8 bytes of header length, a JSON header {name: {dtype, shape, data_offsets}, "__metadata__": {...}},
+// data. The header is checked in full before any of it is used: types, sizes, and offsets that tile the data exactly.
 #include "cli/checkpoint.h"
 
 #include <zlib.h>
@@ -91,7 +91,8 @@ void WriteCheckpoint(const std::string& path, const Checkpoint& checkpoint) {
   header[kTexts] = checkpoint.texts;
   header[kTexts][kChecksum] = Crc(data.data(), data.size());
   std::string text = header.dump();
-  text.append((kLengthBytes - text.size() % kLengthBytes) % kLengthBytes, ' ');   // readers map the data: keep it aligned
+  text.append((kLengthBytes - text.size() % kLengthBytes) % kLengthBytes,
+              ' ');  // readers map the data: keep it aligned
   const uint64_t length = text.size();
   ReplaceFile(path, [&](std::FILE* file) {
     std::fwrite(&length, kLengthBytes, 1, file);
@@ -104,7 +105,8 @@ Checkpoint ReadCheckpoint(const std::string& path) {
   const std::vector<uint8_t> bytes = ReadAll(path);
   uint64_t length = 0;
   if (bytes.size() >= kLengthBytes) std::memcpy(&length, bytes.data(), kLengthBytes);
-  if (length == 0 || length > bytes.size() - kLengthBytes) Refuse(path, "truncated, or not a checkpoint of dropkit train");
+  if (length == 0 || length > bytes.size() - kLengthBytes)
+    Refuse(path, "truncated, or not a checkpoint of dropkit train");
   const auto begin = bytes.begin() + kLengthBytes;
   const json header = json::parse(begin, begin + length, nullptr, false);
   if (!header.is_object()) Refuse(path, "not a checkpoint of dropkit train: its header is not JSON");

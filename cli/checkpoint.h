@@ -12,9 +12,9 @@
 namespace dropkit::cli {
 
 struct Blob {
-  std::string dtype;            // F32, I64 or U8
+  std::string dtype;  // F32, I64 or U8
   std::vector<int64_t> shape;
-  std::vector<uint8_t> bytes;   // little-endian, row-major
+  std::vector<uint8_t> bytes;  // little-endian, row-major
 };
 
 struct Checkpoint {

@@ -12,7 +12,7 @@
 namespace dropkit::cli {
 namespace {
 
-constexpr int64_t kMaxBytes = int64_t{1} << 31;   // a file that claims more is foreign
+constexpr int64_t kMaxBytes = int64_t{1} << 31;  // a file that claims more is foreign
 constexpr int64_t kChunk = int64_t{1} << 20;
 
 struct Close {
@@ -20,7 +20,9 @@ struct Close {
 };
 using File = std::unique_ptr<gzFile_s, Close>;
 
-[[noreturn]] void Refuse(const std::string& path, const std::string& why) { throw std::runtime_error(path + ": " + why); }
+[[noreturn]] void Refuse(const std::string& path, const std::string& why) {
+  throw std::runtime_error(path + ": " + why);
+}
 
 // Why a read of zlib's came back short.
 std::string ReadError(gzFile file) {
@@ -56,8 +58,10 @@ std::string Find(const std::string& directory, const std::string& name) {
     if (std::filesystem::is_regular_file(path, ignored)) return path;
   }
   Refuse("data directory " + directory,
-         "no file " + name + ", plain or .gz; looked for {train,t10k}-{images-idx3,labels-idx1}-ubyte[.gz], which Debian's "
-         "package dataset-fashion-mnist puts in " + kDefaultData);
+         "no file " + name +
+             ", plain or .gz; looked for {train,t10k}-{images-idx3,labels-idx1}-ubyte[.gz], which Debian's "
+             "package dataset-fashion-mnist puts in " +
+             kDefaultData);
 }
 
 void CheckLabels(const std::string& path, const std::vector<uint8_t>& labels) {
@@ -74,8 +78,8 @@ Images LoadPart(const std::string& directory, const std::string& part) {
   const std::vector<int64_t> sizes = ReadIdx(images_path, 3, &images.pixels);
   const int64_t num_labels = ReadIdx(labels_path, 1, &images.labels)[0];
   if (sizes[0] != num_labels) {
-    Refuse(labels_path, std::to_string(num_labels) + " labels for the " + std::to_string(sizes[0]) + " images of " +
-                            images_path);
+    Refuse(labels_path,
+           std::to_string(num_labels) + " labels for the " + std::to_string(sizes[0]) + " images of " + images_path);
   }
   CheckLabels(labels_path, images.labels);
   images.count = sizes[0];
@@ -112,7 +116,7 @@ std::vector<int64_t> ReadIdx(const std::string& path, int rank, std::vector<uint
   }
   *values = ReadExactly(path, file.get(), num_bytes);
   uint8_t extra;
-  const int got = gzread(file.get(), &extra, 1);   // makes zlib check the checksum, of which a part may be missing
+  const int got = gzread(file.get(), &extra, 1);  // makes zlib check the checksum, of which a part may be missing
   int code = Z_OK;
   gzerror(file.get(), &code);
   if (code != Z_OK) Refuse(path, ReadError(file.get()));

@@ -16,8 +16,8 @@ inline constexpr const char* kDefaultData = "/usr/share/datasets/fashion-mnist";
 
 struct Images {
   int64_t count = 0, rows = 0, cols = 0;
-  std::vector<uint8_t> pixels;   // count x rows x cols
-  std::vector<uint8_t> labels;   // count
+  std::vector<uint8_t> pixels;  // count x rows x cols
+  std::vector<uint8_t> labels;  // count
   int64_t image_size() const { return rows * cols; }
   const uint8_t* image(int64_t i) const { return pixels.data() + i * image_size(); }
 };

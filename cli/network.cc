@@ -1,5 +1,5 @@
-// Where each method acts: dropout, spatial_dropout and dropblock at the paper's sites (after each convolution of a block
-// and on its shortcut), drop_path on the residual branch, cutout on the input, drop_connect on the last layer.
+// Where each method acts: dropout, spatial_dropout and dropblock at the paper's sites (after each convolution of a
+// block and on its shortcut), drop_path on the residual branch, cutout on the input, drop_connect on the last layer.
 #include "cli/network.h"
 
 #include <ATen/CPUGeneratorImpl.h>
@@ -16,9 +16,9 @@ namespace {
 
 namespace tn = torch::nn;
 
-constexpr int kWidth = 16;   // of the stem and stage 1; stage 2 has twice that
+constexpr int kWidth = 16;  // of the stem and stage 1; stage 2 has twice that
 constexpr int kBlocks = 4;
-constexpr float kMean = 0.286f, kDeviation = 0.353f;   // of the training pixels; an erased pixel is the mean: 0
+constexpr float kMean = 0.286f, kDeviation = 0.353f;  // of the training pixels; an erased pixel is the mean: 0
 constexpr int64_t kTestBatch = 500;
 
 bool Is(const MethodCase& method, std::initializer_list<Method> kinds) {
@@ -84,15 +84,16 @@ void ForTestBatches(const Images& images, const std::vector<Box>* erased, Visit 
   std::iota(all.begin(), all.end(), int64_t{0});
   for (int64_t first = 0; first < images.count; first += kTestBatch) {
     const int64_t count = std::min(kTestBatch, images.count - first);
-    visit(InputBatch(images, all.data() + first, count, erased), LabelBatch(images, all.data() + first, count), first, count);
+    visit(InputBatch(images, all.data() + first, count, erased), LabelBatch(images, all.data() + first, count), first,
+          count);
   }
 }
 
 }  // namespace
 
 NetworkImpl::NetworkImpl(const MethodCase& method, int stem_stride) {
-  stem_ = register_module("stem", tn::Sequential(Conv(1, kWidth, 3, stem_stride), tn::BatchNorm2d(kWidth), tn::ReLU(),
-                                                 tn::MaxPool2d(2)));
+  stem_ = register_module(
+      "stem", tn::Sequential(Conv(1, kWidth, 3, stem_stride), tn::BatchNorm2d(kWidth), tn::ReLU(), tn::MaxPool2d(2)));
   blocks_ = register_module("blocks", tn::Sequential());
   for (int depth = 1; depth <= kBlocks; ++depth) {
     const int in = depth <= 3 ? kWidth : 2 * kWidth, out = depth <= 2 ? kWidth : 2 * kWidth;
@@ -125,7 +126,7 @@ void NetworkImpl::Initialise(uint64_t seed) {
   for (auto& item : named_parameters()) {
     torch::Tensor& parameter = item.value();
     const bool weight = parameter.dim() > 1, norm = !weight && item.key().find("head") == std::string::npos;
-    if (norm) continue;   // batch normalisation starts at 1 and 0
+    if (norm) continue;  // batch normalisation starts at 1 and 0
     // torch's default: uniform within 1/sqrt(inputs), a bias as the weight before it.
     if (weight) bound = 1 / std::sqrt(static_cast<double>(parameter[0].numel()));
     // Drawn in row-major order, whatever the memory format.
@@ -140,14 +141,16 @@ torch::Tensor InputBatch(const Images& images, const int64_t* chosen, int64_t co
     for (int value = 0; value < 256; ++value) table[value] = (static_cast<float>(value) / 255.0f - kMean) / kDeviation;
     return table;
   }();
-  torch::Tensor batch = torch::empty({count, 1, images.rows, images.cols}, torch::kFloat32, at::MemoryFormat::ChannelsLast);
+  torch::Tensor batch =
+      torch::empty({count, 1, images.rows, images.cols}, torch::kFloat32, at::MemoryFormat::ChannelsLast);
   float* out = batch.data_ptr<float>();
   for (int64_t n = 0; n < count; ++n, out += images.image_size()) {
     const uint8_t* image = images.image(chosen[n]);
     for (int64_t i = 0; i < images.image_size(); ++i) out[i] = normalised[image[i]];
     if (erased == nullptr) continue;
     const Box& box = (*erased)[chosen[n]];
-    for (int row = box.top; row < box.bottom; ++row) std::fill_n(out + row * images.cols + box.left, box.right - box.left, 0.f);
+    for (int row = box.top; row < box.bottom; ++row)
+      std::fill_n(out + row * images.cols + box.left, box.right - box.left, 0.f);
   }
   return batch;
 }
@@ -173,18 +176,19 @@ double TestAccuracy(Network& network, const Images& images, const std::vector<Bo
 double Localisation(Network& network, const Examples& examples) {
   constexpr std::array<float, 6> kLevels = {.15f, .25f, .35f, .5f, .65f, .8f};
   std::array<int64_t, kLevels.size()> hits{};
-  ForTestBatches(examples.test, nullptr, [&](const torch::Tensor& x, const torch::Tensor& labels, int64_t first, int64_t count) {
-    const torch::Tensor weights = network->HeadWeight().index_select(0, labels).unsqueeze(-1).unsqueeze(-1);
-    torch::Tensor maps = (network->Maps(x) * weights).sum(1, true).relu();
-    maps = at::upsample_bilinear2d(maps, {kSceneSide, kSceneSide}, false).contiguous();
-    maps = maps / maps.amax({1, 2, 3}, true).clamp_min(1e-12);
-    for (int64_t n = 0; n < count; ++n) {
-      const float* map = maps.data_ptr<float>() + n * kSceneSide * kSceneSide;
-      for (size_t i = 0; i < kLevels.size(); ++i) {
-        hits[i] += Overlap(BoxAbove(map, kSceneSide, kLevels[i]), examples.items[first + n]) >= 0.5;
-      }
-    }
-  });
+  ForTestBatches(
+      examples.test, nullptr, [&](const torch::Tensor& x, const torch::Tensor& labels, int64_t first, int64_t count) {
+        const torch::Tensor weights = network->HeadWeight().index_select(0, labels).unsqueeze(-1).unsqueeze(-1);
+        torch::Tensor maps = (network->Maps(x) * weights).sum(1, true).relu();
+        maps = at::upsample_bilinear2d(maps, {kSceneSide, kSceneSide}, false).contiguous();
+        maps = maps / maps.amax({1, 2, 3}, true).clamp_min(1e-12);
+        for (int64_t n = 0; n < count; ++n) {
+          const float* map = maps.data_ptr<float>() + n * kSceneSide * kSceneSide;
+          for (size_t i = 0; i < kLevels.size(); ++i) {
+            hits[i] += Overlap(BoxAbove(map, kSceneSide, kLevels[i]), examples.items[first + n]) >= 0.5;
+          }
+        }
+      });
   const int64_t best = *std::max_element(hits.begin(), hits.end());
   return 100.0 * static_cast<double>(best) / static_cast<double>(examples.test.count);
 }

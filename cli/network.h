@@ -20,8 +20,8 @@ class NetworkImpl : public torch::nn::Module {
  public:
   NetworkImpl(const MethodCase& method, int stem_stride);
   torch::Tensor forward(torch::Tensor x);
-  torch::Tensor Maps(torch::Tensor x);          // what the head averages, N x 32 x 7 x 7
-  torch::Tensor HeadWeight() const;             // classes x 32
+  torch::Tensor Maps(torch::Tensor x);  // what the head averages, N x 32 x 7 x 7
+  torch::Tensor HeadWeight() const;     // classes x 32
   // torch's default initial values, drawn from a generator of their own: the same for every method.
   void Initialise(uint64_t seed);
   // The layers whose p follows the schedule.

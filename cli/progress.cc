@@ -15,7 +15,8 @@ constexpr int kBarWidth = 24;
 std::string Minutes(double seconds) {
   char text[32];
   const auto whole = static_cast<int64_t>(std::llround(seconds));
-  std::snprintf(text, sizeof text, "%lld:%02lld", static_cast<long long>(whole / 60), static_cast<long long>(whole % 60));
+  std::snprintf(text, sizeof text, "%lld:%02lld", static_cast<long long>(whole / 60),
+                static_cast<long long>(whole % 60));
   return text;
 }
 
@@ -25,9 +26,16 @@ Progress::Progress(int64_t total_epochs)
     : terminal_(isatty(STDERR_FILENO) == 1), total_(total_epochs), start_(Clock::now()), drawn_at_(start_) {}
 
 void Progress::Begin(const std::string& run, int epochs) {
+  total_ -= epochs_ - seen_;  // a run that failed leaves epochs undone
   run_ = run;
   epochs_ = epochs;
+  seen_ = 0;
   last_.clear();
+}
+
+void Progress::Skip(int epochs) {
+  seen_ += epochs;
+  total_ -= epochs;
 }
 
 std::string Progress::TimeLeft(double done) const {
@@ -54,6 +62,7 @@ void Progress::Step(int epoch, double fraction) {
 
 void Progress::Epoch(int epoch, double train_percent, double seconds) {
   ++done_;
+  ++seen_;
   char text[64];
   std::snprintf(text, sizeof text, ", train %.1f%%, %.2f s", train_percent, seconds);
   last_ = text;

@@ -13,12 +13,12 @@ class Progress {
  public:
   explicit Progress(int64_t total_epochs);
   ~Progress() { Finish(); }
-  void Finish();                                      // takes the bar away
-  void Begin(const std::string& run, int epochs);    // the lines that follow are this run's
-  void Skip(int64_t epochs) { total_ -= epochs; }    // epochs that need not be trained
-  void Step(int epoch, double fraction);             // within an epoch, 0-based; the bar moves ten times a second
+  void Finish();                                   // takes the bar away
+  void Begin(const std::string& run, int epochs);  // what follows is this run's; the one before it is over
+  void Skip(int epochs);                           // this many epochs of the run need not be trained
+  void Step(int epoch, double fraction);           // within an epoch, 0-based; the bar moves ten times a second
   void Epoch(int epoch, double train_percent, double seconds);
-  void Say(const std::string& line);                 // a message that stays
+  void Say(const std::string& line);  // a message that stays
 
  private:
   std::string TimeLeft(double done) const;
@@ -29,7 +29,7 @@ class Progress {
   bool drawn_ = false;
   int64_t total_, done_ = 0;
   std::string run_, last_;
-  int epochs_ = 0;
+  int epochs_ = 0, seen_ = 0;  // of the run: in all, trained or skipped
   Clock::time_point start_, drawn_at_;
 };
 

@@ -22,15 +22,15 @@ using nlohmann::json;
 struct Column {
   std::string title;
   std::function<double(const RunResult&)> value;
-  bool compared;   // has a difference to `none`
+  bool compared;  // has a difference to `none`
 };
 
 std::vector<Column> Columns(const RunResult& any) {
   std::vector<Column> columns = {{"train", [](const RunResult& r) { return r.train; }, false},
                                  {"clean", [](const RunResult& r) { return r.clean; }, true}};
   for (const auto& [side, unused] : any.erased) {
-    columns.push_back({"erased " + std::to_string(side), [side = side](const RunResult& r) { return r.erased.at(side); },
-                       true});
+    columns.push_back(
+        {"erased " + std::to_string(side), [side = side](const RunResult& r) { return r.erased.at(side); }, true});
   }
   if (any.locmax) columns.push_back({"locmax", [](const RunResult& r) { return r.locmax.value_or(NAN); }, true});
   columns.push_back({"s/epoch", [](const RunResult& r) { return r.sec_per_epoch; }, false});
@@ -43,8 +43,8 @@ using Runs = std::vector<const RunResult*>;
 std::vector<Runs> ByMethod(const std::vector<RunResult>& results) {
   std::vector<Runs> groups;
   for (const RunResult& result : results) {
-    const auto group = std::find_if(groups.begin(), groups.end(),
-                                    [&](const Runs& runs) { return runs[0]->method == result.method; });
+    const auto group =
+        std::find_if(groups.begin(), groups.end(), [&](const Runs& runs) { return runs[0]->method == result.method; });
     if (group == groups.end()) {
       groups.push_back({&result});
     } else {
@@ -128,7 +128,8 @@ std::string Csv(const std::vector<RunResult>& results) {
   csv.precision(10);
   for (const RunResult& r : results) {
     // Spec lines hold commas but no quotes.
-    csv << r.task << ",\"" << r.method << "\"," << r.p << ',' << r.seed << ',' << r.epochs << ',' << r.train << ',' << r.clean;
+    csv << r.task << ",\"" << r.method << "\"," << r.p << ',' << r.seed << ',' << r.epochs << ',' << r.train << ','
+        << r.clean;
     for (const auto& [side, accuracy] : r.erased) csv << ',' << accuracy;
     if (r.locmax) csv << ',' << *r.locmax;
     csv << ',' << r.sec_per_epoch << ',' << r.weights << ',' << r.commit << ",\"" << r.spec << "\"\n";

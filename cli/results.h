@@ -14,17 +14,17 @@ namespace dropkit::cli {
 
 struct RunResult {
   std::string task;
-  std::string method;   // as asked for on the command line
-  std::string spec;     // the full spec line; empty for none
+  std::string method;  // as asked for on the command line
+  std::string spec;    // the full spec line; empty for none
   double p = 0;
   uint64_t seed = 0;
   int epochs = 0;
-  double train = 0;     // running accuracy of the last epoch, drops on
+  double train = 0;  // running accuracy of the last epoch, drops on
   double clean = 0;
-  std::map<int, double> erased;     // by side of the square
-  std::optional<double> locmax;     // scenes: share of items that the class activation map finds
+  std::map<int, double> erased;  // by side of the square
+  std::optional<double> locmax;  // scenes: share of items that the class activation map finds
   double sec_per_epoch = 0;
-  std::string weights;              // hash of the final weights
+  std::string weights;  // hash of the final weights
   std::string commit;
 };
 
@@ -32,7 +32,7 @@ struct RunResult {
 std::string Commit();
 
 nlohmann::json ToJson(const RunResult& result);
-RunResult FromJson(const nlohmann::json& object);   // throws what nlohmann::json throws
+RunResult FromJson(const nlohmann::json& object);  // throws what nlohmann::json throws
 
 // results.json (a list) and results.csv in `directory`; throws std::runtime_error.
 void WriteResults(const std::string& directory, const std::vector<RunResult>& results);

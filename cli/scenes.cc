@@ -9,7 +9,7 @@ namespace {
 
 constexpr int kPatches = 14;
 constexpr int kPatchSide = 10;
-constexpr int kCropMargin = 4;   // patches come from the middle of an image, where there is something to see
+constexpr int kCropMargin = 4;  // patches come from the middle of an image, where there is something to see
 
 void PastePatch(const Images& clutter, Random& random, uint8_t* scene) {
   const uint8_t* source = clutter.image(random.Below(clutter.count));
@@ -28,7 +28,8 @@ Box PasteItem(const uint8_t* item, Place place, uint8_t* scene) {
     if (item[i] == 0) continue;
     const int row = place.row + i / kItemSide, col = place.col + i % kItemSide;
     scene[row * kSceneSide + col] = item[i];
-    box = {std::min(box.top, row), std::min(box.left, col), std::max(box.bottom, row + 1), std::max(box.right, col + 1)};
+    box = {std::min(box.top, row), std::min(box.left, col), std::max(box.bottom, row + 1),
+           std::max(box.right, col + 1)};
   }
   return box.bottom > 0 ? box : Box{place.row, place.col, place.row + kItemSide, place.col + kItemSide};
 }
@@ -40,7 +41,8 @@ int Area(const Box& box) { return std::max(0, box.bottom - box.top) * std::max(0
 Scenes MakeScenes(const Images& items, const Images& clutter, Random random) {
   Scenes scenes;
   const int64_t scene_size = kSceneSide * kSceneSide;
-  scenes.images = {items.count, kSceneSide, kSceneSide, std::vector<uint8_t>(items.count * scene_size, 0), items.labels};
+  scenes.images = {items.count, kSceneSide, kSceneSide, std::vector<uint8_t>(items.count * scene_size, 0),
+                   items.labels};
   for (int64_t n = 0; n < items.count; ++n) {
     uint8_t* scene = scenes.images.pixels.data() + n * scene_size;
     for (int patch = 0; patch < kPatches; ++patch) PastePatch(clutter, random, scene);
@@ -53,8 +55,8 @@ Scenes MakeScenes(const Images& items, const Images& clutter, Random random) {
 }
 
 double Overlap(const Box& a, const Box& b) {
-  const int common = Area({std::max(a.top, b.top), std::max(a.left, b.left), std::min(a.bottom, b.bottom),
-                           std::min(a.right, b.right)});
+  const int common = Area(
+      {std::max(a.top, b.top), std::max(a.left, b.left), std::min(a.bottom, b.bottom), std::min(a.right, b.right)});
   const int all = Area(a) + Area(b) - common;
   return all > 0 ? static_cast<double>(common) / all : 0.0;
 }
@@ -64,7 +66,8 @@ Box BoxAbove(const float* map, int side, float level) {
   for (int row = 0; row < side; ++row) {
     for (int col = 0; col < side; ++col) {
       if (!(map[row * side + col] > level)) continue;
-      box = {std::min(box.top, row), std::min(box.left, col), std::max(box.bottom, row + 1), std::max(box.right, col + 1)};
+      box = {std::min(box.top, row), std::min(box.left, col), std::max(box.bottom, row + 1),
+             std::max(box.right, col + 1)};
     }
   }
   return box.bottom > 0 ? box : Box{0, 0, 0, 0};

@@ -14,13 +14,13 @@ namespace dropkit::cli {
 inline constexpr int kSceneSide = 56;
 
 struct Place {
-  int row, col;   // of the item's corner in its scene
+  int row, col;  // of the item's corner in its scene
 };
 
 struct Scenes {
   Images images;
   std::vector<Place> places;
-  std::vector<Box> boxes;   // the smallest box around the item's non-zero pixels
+  std::vector<Box> boxes;  // the smallest box around the item's non-zero pixels
 };
 
 // One scene per item, in order: 14 patches of 10x10 cut from random images of `clutter`, then the item on top.

@@ -78,7 +78,7 @@ uint64_t DeriveSeed(uint64_t seed, Stream stream, uint64_t index) {
 
 int64_t Random::Below(int64_t bound) {
   const auto range = static_cast<uint64_t>(bound);
-  const uint64_t excess = (UINT64_MAX % range + 1) % range;   // 2^64 mod bound: values that would favour small numbers
+  const uint64_t excess = (UINT64_MAX % range + 1) % range;  // 2^64 mod bound: values that would favour small numbers
   uint64_t value;
   do {
     value = engine_();
@@ -96,7 +96,7 @@ std::vector<int64_t> Random::Permutation(int64_t count) {
 void CheckSizes(const Dataset& dataset, int64_t train_size, int64_t test_size) {
   if (dataset.train.rows != kItemSide || dataset.train.cols != kItemSide) {
     throw std::runtime_error("data: images of " + std::to_string(dataset.train.rows) + "x" +
-                                std::to_string(dataset.train.cols) + " pixels; the tasks are defined for 28x28");
+                             std::to_string(dataset.train.cols) + " pixels; the tasks are defined for 28x28");
   }
   CheckCount("--train-size", train_size, kBatch, dataset.train.count);
   CheckCount("--test-size", test_size, 1, dataset.test.count);
@@ -112,7 +112,7 @@ Examples MakeExamples(const Task& task, const Dataset& dataset, uint64_t seed, i
   examples.test = Select(dataset.test, tested);
   if (task.clutter) {
     examples.train = MakeScenes(examples.train, dataset.train, Random(seed, Stream::kScenes)).images;
-    Scenes test = MakeScenes(examples.test, dataset.train, Random(0, Stream::kTestScenes));   // the same for all seeds
+    Scenes test = MakeScenes(examples.test, dataset.train, Random(0, Stream::kTestScenes));  // the same for all seeds
     examples.test = std::move(test.images);
     examples.items = std::move(test.boxes);
     places = std::move(test.places);

@@ -1,7 +1,7 @@
 // The two training tasks: their settings, and the examples of one run.
-// `fashion` trains on plain 28x28 images, `scenes` on cluttered 56x56 scenes made from them (scenes.h). Everything random
-// comes from a generator of its own derived from the run's seed, so that runs of different methods are paired: same
-// subset, scenes, initial weights, batch order and erased squares. The layers' own keys are torch's (trainer.cc).
+// `fashion` trains on plain 28x28 images, `scenes` on cluttered 56x56 scenes made from them (scenes.h). Everything
+// random comes from a generator of its own derived from the run's seed, so that runs of different methods are paired:
+// same subset, scenes, initial weights, batch order and erased squares. The layers' own keys are torch's (trainer.cc).
 #ifndef DROPKIT_CLI_TASK_H_
 #define DROPKIT_CLI_TASK_H_
 
@@ -14,24 +14,32 @@
 
 namespace dropkit::cli {
 
-inline constexpr int kItemSide = 28;   // the images that both tasks are defined for
+inline constexpr int kItemSide = 28;  // the images that both tasks are defined for
 inline constexpr int kBatch = 64;
 
 struct Task {
   std::string name;
-  bool clutter;             // scenes, not plain images
-  int stem_stride;          // of the network's first convolution: 14x14 maps after the stem in both tasks
+  bool clutter;     // scenes, not plain images
+  int stem_stride;  // of the network's first convolution: 14x14 maps after the stem in both tasks
   int epochs;
   int64_t train_size, test_size;
-  std::vector<int> erased;   // sides of the squares erased from the test images
-  bool decay_all;            // weight decay on every parameter, not on weights alone
+  std::vector<int> erased;  // sides of the squares erased from the test images
+  bool decay_all;           // weight decay on every parameter, not on weights alone
   std::vector<std::string> methods;
 };
 
 const std::vector<Task>& Tasks();
 
 // What a generator is for. The numbers are part of every figure that was ever reported: they never change.
-enum class Stream : uint64_t { kSubset = 1, kWeights = 2, kOrder = 3, kSquares = 4, kScenes = 5, kKeys = 6, kTestScenes = 7 };
+enum class Stream : uint64_t {
+  kSubset = 1,
+  kWeights = 2,
+  kOrder = 3,
+  kSquares = 4,
+  kScenes = 5,
+  kKeys = 6,
+  kTestScenes = 7
+};
 // Seeds of different streams, runs and indices are unrelated.
 uint64_t DeriveSeed(uint64_t seed, Stream stream, uint64_t index = 0);
 
@@ -39,7 +47,7 @@ uint64_t DeriveSeed(uint64_t seed, Stream stream, uint64_t index = 0);
 class Random {
  public:
   Random(uint64_t seed, Stream stream, uint64_t index = 0) : engine_(DeriveSeed(seed, stream, index)) {}
-  int64_t Below(int64_t bound);   // uniform in [0, bound), bound >= 1
+  int64_t Below(int64_t bound);  // uniform in [0, bound), bound >= 1
   std::vector<int64_t> Permutation(int64_t count);
 
  private:
@@ -47,13 +55,13 @@ class Random {
 };
 
 struct Box {
-  int top, left, bottom, right;   // half open
+  int top, left, bottom, right;  // half open
 };
 
 struct Examples {
   Images train, test;
-  std::vector<std::vector<Box>> erased;   // [square of Task::erased][test image]
-  std::vector<Box> items;                 // scenes: the labelled item's tight box in each test scene
+  std::vector<std::vector<Box>> erased;  // [square of Task::erased][test image]
+  std::vector<Box> items;                // scenes: the labelled item's tight box in each test scene
 };
 
 // Throws std::runtime_error unless the images are of kItemSide, std::invalid_argument, which names the option, unless

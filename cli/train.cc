@@ -27,7 +27,7 @@ constexpr double kChance = 100.0 / kClasses;
 struct Options {
   std::string task = "scenes", data = kDefaultData, out, device = "cpu";
   std::vector<std::string> methods;
-  std::string seeds = "0,1,2", epochs, train_size, test_size, threads;   // empty: the task's, or torch's, own
+  std::string seeds = "0,1,2", epochs, train_size, test_size, threads;  // empty: the task's, or torch's, own
   bool resume = false;
 };
 
@@ -48,7 +48,8 @@ std::vector<uint64_t> ParseSeeds(const std::string& text) {
   std::vector<uint64_t> seeds;
   for (size_t start = 0, end = 0; end != std::string::npos; start = end + 1) {
     end = text.find(',', start);
-    seeds.push_back(ReadNumber("--seeds", text.substr(start, end == std::string::npos ? end : end - start), UINT64_MAX));
+    seeds.push_back(
+        ReadNumber("--seeds", text.substr(start, end == std::string::npos ? end : end - start), UINT64_MAX));
     if (std::count(seeds.begin(), seeds.end(), seeds.back()) > 1) {
       throw CLI::ValidationError("--seeds", std::to_string(seeds.back()) + " is given twice");
     }
@@ -77,7 +78,7 @@ std::vector<MethodCase> ParseMethods(const Options& options, const Task& task, i
   for (const std::string& text : options.methods.empty() ? task.methods : options.methods) {
     const MethodCase method = ParseMethod(text);
     // Among the defaults, none-N stands for stopping early.
-    if (options.methods.empty() && method.epochs >= epochs) continue;
+    if (options.methods.empty() && method.epochs > 0 && method.epochs >= epochs) continue;
     if (std::any_of(methods.begin(), methods.end(), [&](const MethodCase& other) { return other.name == text; })) {
       throw CLI::ValidationError("--methods", "'" + text + "' is given twice");
     }
@@ -90,7 +91,8 @@ std::string CheckpointPath(const Options& options, const Task& task, const Metho
   if (options.out.empty()) return "";
   std::string name = task.name + "-" + method.name + "-seed" + std::to_string(seed) + ".safetensors";
   // ':' and ',' are not welcome in file names everywhere.
-  std::replace_if(name.begin(), name.end(), [](char c) { return c == ':' || c == ',' || c == '/' || c == ' '; }, '-');
+  std::replace_if(
+      name.begin(), name.end(), [](char c) { return c == ':' || c == ',' || c == '/' || c == ' '; }, '-');
   return (std::filesystem::path(options.out) / name).string();
 }
 
@@ -98,26 +100,28 @@ struct Job {
   const Task* task;
   std::vector<MethodCase> methods;
   std::vector<uint64_t> seeds;
-  RunSettings common;   // what all runs share
+  RunSettings common;  // what all runs share
   Dataset dataset;
 };
 
 void CheckDevice(const std::string& device) {
   if (device == "cpu") return;
   const bool cuda = device.starts_with("cuda");
-  throw CLI::ValidationError("--device", "'" + device + "': " + (cuda ? "training on CUDA does not exist yet; " : "") +
-                                             "cpu is allowed");
+  throw CLI::ValidationError(
+      "--device", "'" + device + "': " + (cuda ? "training on CUDA does not exist yet; " : "") + "cpu is allowed");
 }
 
 void MakeDirectory(const std::string& path) {
   std::error_code error;
   std::filesystem::create_directories(path, error);
-  if (!std::filesystem::is_directory(path)) throw std::runtime_error("--out " + path + ": cannot be made: " + error.message());
+  if (!std::filesystem::is_directory(path))
+    throw std::runtime_error("--out " + path + ": cannot be made: " + error.message());
 }
 
 Job Prepare(const Options& options) {
   CheckDevice(options.device);
-  if (options.resume && options.out.empty()) throw CLI::ValidationError("--resume", "needs --out, where the checkpoints are");
+  if (options.resume && options.out.empty())
+    throw CLI::ValidationError("--resume", "needs --out, where the checkpoints are");
   const Task& task = FindTask(options.task);
   RunSettings common{};
   common.task = &task;
@@ -126,7 +130,8 @@ Job Prepare(const Options& options) {
   common.test_size = NumberOr("--test-size", options.test_size, task.test_size, INT32_MAX);
   common.resume = options.resume;
   const auto threads = static_cast<int>(NumberOr("--threads", options.threads, 0, kMaxThreads));
-  Job job{&task, ParseMethods(options, task, common.epochs), ParseSeeds(options.seeds), common, LoadDataset(options.data)};
+  Job job{&task, ParseMethods(options, task, common.epochs), ParseSeeds(options.seeds), common,
+          LoadDataset(options.data)};
   CheckSizes(job.dataset, common.train_size, common.test_size);
   job.common.threads = UseThreads(threads);
   job.common.data_checksum = Checksum(job.dataset);
@@ -147,16 +152,18 @@ RunSettings SettingsOf(const Job& job, const Options& options, const MethodCase&
 std::string Complaint(const RunResult& result) {
   if (result.epochs == 0 || result.clean >= 2 * kChance) return "";
   char text[96];
-  std::snprintf(text, sizeof text, "at chance: %.1f%% of the clean test images, and guessing gives %.0f%%", result.clean, kChance);
+  std::snprintf(text, sizeof text, "at chance: %.1f%% of the clean test images, and guessing gives %.0f%%",
+                result.clean, kChance);
   return text;
 }
 
 void Report(const Job& job, const std::vector<RunResult>& results) {
-  std::printf("task %s: %lld training and %lld test images, %d epochs, %zu seed(s), %d thread(s)\n", job.task->name.c_str(),
-              static_cast<long long>(job.common.train_size), static_cast<long long>(job.common.test_size), job.common.epochs,
-              job.seeds.size(), job.common.threads);
-  std::printf("accuracy in per cent; 'erased K': a KxK square of the item set to grey; mean+-sample sd over seeds\n\n%s",
-              Table(results).c_str());
+  std::printf("task %s: %lld training and %lld test images, %d epochs, %zu seed(s), %d thread(s)\n",
+              job.task->name.c_str(), static_cast<long long>(job.common.train_size),
+              static_cast<long long>(job.common.test_size), job.common.epochs, job.seeds.size(), job.common.threads);
+  std::printf(
+      "accuracy in per cent; 'erased K': a KxK square of the item set to grey; mean+-sample sd over seeds\n\n%s",
+      Table(results).c_str());
   for (const RunResult& result : results) {
     std::printf("%sweights %s  %s seed %llu\n", &result == &results[0] ? "\n" : "", result.weights.c_str(),
                 result.method.c_str(), static_cast<unsigned long long>(result.seed));
@@ -167,7 +174,8 @@ void Report(const Job& job, const std::vector<RunResult>& results) {
 int TrainAll(const Options& options) {
   const Job job = Prepare(options);
   int64_t total_epochs = 0;
-  for (const MethodCase& method : job.methods) total_epochs += SettingsOf(job, options, method, 0).epochs * job.seeds.size();
+  for (const MethodCase& method : job.methods)
+    total_epochs += SettingsOf(job, options, method, 0).epochs * job.seeds.size();
   std::vector<RunResult> results;
   bool failed = false;
   Progress progress(total_epochs);
@@ -178,10 +186,10 @@ int TrainAll(const Options& options) {
       try {
         results.push_back(Train(SettingsOf(job, options, method, seed), examples, progress));
         complaint = Complaint(results.back());
-        if (!options.out.empty()) WriteResults(options.out, results);
       } catch (const std::exception& error) {
         complaint = error.what();
       }
+      if (!options.out.empty()) WriteResults(options.out, results);
       if (complaint.empty()) continue;
       failed = true;
       progress.Say("dropkit train: " + method.name + " seed " + std::to_string(seed) + ": " + complaint);
@@ -195,7 +203,7 @@ int TrainAll(const Options& options) {
 int RunTrain(const Options& options) {
   try {
     return TrainAll(options);
-  } catch (const std::invalid_argument& error) {   // a number that the data do not allow
+  } catch (const std::invalid_argument& error) {  // a number that the data do not allow
     throw CLI::ValidationError(error.what());
   }
 }
@@ -204,19 +212,25 @@ void AddOptions(CLI::App& train, Options& options) {
   train.add_option("--task", options.task, "scenes: cluttered 56x56 scenes; fashion: plain 28x28 images")
       ->type_name("NAME")
       ->capture_default_str();
-  train.add_option("--methods", options.methods,
-                   "none, none-N (N epochs) or a case such as dropblock:block=7@0.1; repeat the option for more "
-                   "(default: the whole family with the task's settings)")
+  train
+      .add_option("--methods", options.methods,
+                  "none, none-N (N epochs) or a case such as dropblock:block=7@0.1; repeat the option for more "
+                  "(default: the whole family with the task's settings)")
       ->type_name("CASE")
       ->allow_extra_args(false);
   train.add_option("--seeds", options.seeds, "numbers: one run for each method and seed")
       ->type_name("N,N,...")
       ->capture_default_str();
   train.add_option("--epochs", options.epochs, "default: scenes 20, fashion 30")->type_name("N");
-  train.add_option("--train-size", options.train_size, "training images; default: scenes 3000, fashion 2000")->type_name("N");
-  train.add_option("--test-size", options.test_size, "test images; default: scenes 3000, fashion 10000")->type_name("N");
-  train.add_option("--data", options.data, "directory of IDX files, plain or .gz")->type_name("DIR")->capture_default_str();
-  train.add_option("--out", options.out, "directory for results.json, results.csv and checkpoints; replaces those there")
+  train.add_option("--train-size", options.train_size, "training images; default: scenes 3000, fashion 2000")
+      ->type_name("N");
+  train.add_option("--test-size", options.test_size, "test images; default: scenes 3000, fashion 10000")
+      ->type_name("N");
+  train.add_option("--data", options.data, "directory of IDX files, plain or .gz")
+      ->type_name("DIR")
+      ->capture_default_str();
+  train
+      .add_option("--out", options.out, "directory for results.json, results.csv and checkpoints; replaces those there")
       ->type_name("DIR");
   train.add_flag("--resume", options.resume, "go on from the checkpoints in --out, to the same weights bit for bit");
   train.add_option("--threads", options.threads, "default: torch's own choice")->type_name("N");
@@ -226,7 +240,8 @@ void AddOptions(CLI::App& train, Options& options) {
 }  // namespace
 
 void AddTrain(CLI::App& app, std::function<int()>& job) {
-  CLI::App* train = app.add_subcommand("train", "train a small network on real images, once per method and seed, and compare");
+  CLI::App* train =
+      app.add_subcommand("train", "train a small network on real images, once per method and seed, and compare");
   const auto options = std::make_shared<Options>();
   AddOptions(*train, *options);
   train->callback([options, &job] { job = [options] { return RunTrain(*options); }; });

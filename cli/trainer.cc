@@ -29,14 +29,16 @@ namespace dropkit::cli {
 namespace {
 
 constexpr double kLearningRate = 0.1, kMomentum = 0.9, kDecay = 5e-4;
-constexpr const char* kFormat = "1";                   // of what a run keeps in its checkpoint
+constexpr const char* kFormat = "1";  // of what a run keeps in its checkpoint
 
 using Named = std::vector<std::pair<std::string, torch::Tensor>>;
 
 Blob ToBlob(const torch::Tensor& tensor) {
   const torch::Tensor dense = tensor.detach().contiguous();
   const auto* data = static_cast<const uint8_t*>(dense.data_ptr());
-  const char* dtype = dense.scalar_type() == torch::kFloat32 ? "F32" : dense.scalar_type() == torch::kInt64 ? "I64" : "U8";
+  const char* dtype = dense.scalar_type() == torch::kFloat32 ? "F32"
+                      : dense.scalar_type() == torch::kInt64 ? "I64"
+                                                             : "U8";
   return {dtype, dense.sizes().vec(), {data, data + dense.nbytes()}};
 }
 
@@ -44,7 +46,8 @@ Blob ToBlob(const torch::Tensor& tensor) {
 void FromBlob(const Checkpoint& checkpoint, const std::string& name, torch::Tensor tensor) {
   const auto found = checkpoint.blobs.find(name);
   const Blob expected = ToBlob(tensor);
-  if (found == checkpoint.blobs.end() || found->second.dtype != expected.dtype || found->second.shape != expected.shape) {
+  if (found == checkpoint.blobs.end() || found->second.dtype != expected.dtype ||
+      found->second.shape != expected.shape) {
     throw std::runtime_error("tensor " + name + " is missing or has another shape");
   }
   torch::Tensor dense = torch::empty(tensor.sizes(), tensor.options(), at::MemoryFormat::Contiguous);
@@ -100,7 +103,8 @@ Run::Run(const RunSettings& settings, const Examples& examples, Progress& progre
   MakeOptimizer();
   if (!network_->scheduled().empty()) schedule_.emplace(network_->scheduled(), std::max<int64_t>(total_steps_, 1));
   torch::manual_seed(DeriveSeed(settings.seed, Stream::kKeys));
-  progress_.Begin(settings.task->name + " " + settings.method.name + " seed " + std::to_string(settings.seed), settings.epochs);
+  progress_.Begin(settings.task->name + " " + settings.method.name + " seed " + std::to_string(settings.seed),
+                  settings.epochs);
   if (settings.resume && std::filesystem::exists(settings.checkpoint)) Load();
 }
 
@@ -111,7 +115,8 @@ void Run::MakeOptimizer() {
     (settings_.task->decay_all || parameter.dim() > 1 ? decayed : others).push_back(parameter);
   }
   std::vector<torch::optim::OptimizerParamGroup> groups;
-  groups.emplace_back(decayed, std::make_unique<torch::optim::SGDOptions>(torch::optim::SGDOptions(options).weight_decay(kDecay)));
+  groups.emplace_back(
+      decayed, std::make_unique<torch::optim::SGDOptions>(torch::optim::SGDOptions(options).weight_decay(kDecay)));
   if (!others.empty()) groups.emplace_back(others, std::make_unique<torch::optim::SGDOptions>(options));
   optimizer_ = std::make_unique<torch::optim::SGD>(std::move(groups), options);
 }
@@ -142,7 +147,8 @@ void Run::TrainEpoch() {
   correct_ = 0;
   for (int64_t i = 0; i < steps_per_epoch_; ++i) {
     const int64_t* chosen = order.data() + i * kBatch;
-    const double loss = TrainStep(InputBatch(examples_.train, chosen, kBatch, nullptr), LabelBatch(examples_.train, chosen, kBatch));
+    const double loss =
+        TrainStep(InputBatch(examples_.train, chosen, kBatch, nullptr), LabelBatch(examples_.train, chosen, kBatch));
     if (!std::isfinite(loss)) {
       throw std::runtime_error("the loss is " + std::to_string(loss) + " in epoch " + std::to_string(epoch_ + 1));
     }
@@ -150,7 +156,8 @@ void Run::TrainEpoch() {
   }
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   seconds_ += seconds;
-  progress_.Epoch(epoch_, 100.0 * static_cast<double>(correct_) / static_cast<double>(steps_per_epoch_ * kBatch), seconds);
+  progress_.Epoch(epoch_, 100.0 * static_cast<double>(correct_) / static_cast<double>(steps_per_epoch_ * kBatch),
+                  seconds);
   ++epoch_;
 }
 
@@ -173,7 +180,7 @@ RunResult Run::Measure() {
   result.method = settings_.method.name;
   if (!settings_.method.none) {
     result.spec = PrintSpec(settings_.method.spec, SpecForm::kFull);
-    result.p = std::stod(Print(settings_.method.p));   // 0.1, not the double nearest to the float
+    result.p = std::stod(Print(settings_.method.p));  // 0.1, not the double nearest to the float
   }
   result.seed = settings_.seed;
   result.epochs = settings_.epochs;
@@ -310,7 +317,7 @@ int UseThreads(int threads) {
 RunResult Train(const RunSettings& settings, const Examples& examples, Progress& progress) {
   try {
     return Run(settings, examples, progress).Finish();
-  } catch (const c10::Error& error) {   // what() would add a stack trace
+  } catch (const c10::Error& error) {  // what() would add a stack trace
     throw std::runtime_error(error.what_without_backtrace());
   }
 }

@@ -14,11 +14,11 @@
 namespace dropkit::cli {
 
 struct MethodCase {
-  std::string name;     // as on the command line
+  std::string name;  // as on the command line
   bool none = true;
-  Spec spec;            // of a method other than none, with its p
+  Spec spec;  // of a method other than none, with its p
   float p = 0;
-  int epochs = 0;       // of none-N; 0: the task's
+  int epochs = 0;  // of none-N; 0: the task's
 };
 
 struct RunSettings {
@@ -29,8 +29,8 @@ struct RunSettings {
   int64_t train_size, test_size;
   int threads;
   uint32_t data_checksum;
-  std::string checkpoint;   // path; empty: none is written
-  bool resume;              // go on from the checkpoint when it is there
+  std::string checkpoint;  // path; empty: none is written
+  bool resume;             // go on from the checkpoint when it is there
 };
 
 // Sets torch's threads, 0 for its own choice; returns their number.

@@ -2,8 +2,8 @@
 // existing tests cover it.
 //
 // The functions are called by drop.cc with arguments already validated: sizes, ranges and strides are sound, pointers are
-// set, the mask is filled as by Describe, scratch holds at least `scratch_bytes` (exec.scratch is set), an empty tensor
-// never gets here, and a host p is within [0, 1]. What remains theirs: a p read from device memory.
+// set, the mask is filled as by Describe, scratch holds at least `scratch_bytes` (exec.scratch is set), the mask
+// has bits (but for finish_empty), and a host p is within [0, 1]. What remains theirs: a p read from device memory.
 #ifndef DROPKIT_SRC_BACKEND_H_
 #define DROPKIT_SRC_BACKEND_H_
 
@@ -18,12 +18,16 @@ struct Backend {
   Status (*sample)(const Spec& spec, Probability p, Key key, const View& x, const Exec& exec, Mask* mask);
   Status (*spread)(const Spec& spec, Probability p, const uint8_t* seeds, const View& x, const Exec& exec, Mask* mask);
   Status (*pack)(const Spec& spec, Probability p, const uint8_t* keep, const View& x, const Exec& exec, Mask* mask);
+  void (*finish_empty)(Probability p, const Mask& mask);   // no bits: counts of zero, T as asked
   Status (*apply)(const Mask& mask, Pass pass, const View& x, const View& y, const Exec& exec);
 };
 
 // One definition each, in cpu/ and reference/.
 extern const Backend kCpuBackend;
 extern const Backend kReferenceBackend;
+
+// finish_empty for memory that the host reads.
+void FinishEmptyOnHost(Probability p, const Mask& mask);
 
 // The backend that exec asks for; an error names the known ones.
 Status FindBackend(const Exec& exec, const Backend** backend);

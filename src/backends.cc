@@ -1,8 +1,10 @@
 // The ordered list of backends, and which one a call gets.
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 
 #include "backend.h"
+#include "draw.h"
 #include "nearest.h"
 
 namespace dropkit {
@@ -24,6 +26,11 @@ Status Unknown(const std::string& where, const char* name) {
 }
 
 }  // namespace
+
+void FinishEmptyOnHost(Probability p, const Mask& mask) {
+  std::fill_n(mask.kept, mask.kept ? mask.num_kept : 0, int64_t{0});
+  if (mask.threshold) *mask.threshold = ThresholdOf(p.device ? *p.device : p.value);
+}
 
 Status FindBackend(const Exec& exec, const Backend** backend) {
   const char* environment = std::getenv("DROPKIT_BACKEND");
@@ -49,7 +56,7 @@ std::vector<BackendInfo> Backends() {
   return infos;
 }
 
-const char* Version() { return "0.1.0"; }
+const char* Version() { return DROPKIT_VERSION; }
 
 std::string BuildInfo() {
   std::string text = std::string("dropkit ") + Version() + ", draw " + std::to_string(kDrawVersion) + ", ";

@@ -27,7 +27,9 @@ DROPKIT_HOST_DEVICE uint64_t LoadBits(const uint64_t* bits, int64_t index, int64
 // Clears, from bit `index` on, those of the next 64 bits that are set in `drops`.
 DROPKIT_HOST_DEVICE void ClearMarked(uint64_t* bits, int64_t index, uint64_t drops) {
   const int shift = static_cast<int>(index & 63);
-  bits[index >> 6] &= ~(drops << shift);
+  // A word without a drop is not touched: it may belong to another task.
+  const uint64_t here = drops << shift;
+  if (here != 0) bits[index >> 6] &= ~here;
   const uint64_t carried = shift == 0 ? 0 : drops >> (64 - shift);
   if (carried != 0) bits[(index >> 6) + 1] &= ~carried;
 }
@@ -45,10 +47,6 @@ DROPKIT_HOST_DEVICE void ForEachWord(int64_t begin, int64_t end, Body body) {
 
 DROPKIT_HOST_DEVICE void ClearRange(uint64_t* bits, int64_t begin, int64_t end) {
   ForEachWord(begin, end, [bits](int64_t word, uint64_t mask) { bits[word] &= ~mask; });
-}
-
-DROPKIT_HOST_DEVICE void SetRange(uint64_t* bits, int64_t begin, int64_t end) {
-  ForEachWord(begin, end, [bits](int64_t word, uint64_t mask) { bits[word] |= mask; });
 }
 
 inline int64_t CountRange(const uint64_t* bits, int64_t begin, int64_t end) {

@@ -144,12 +144,13 @@ DROPKIT_HOST_DEVICE LaneLaw MakeLaneLaw(uint64_t q) {
 
 // ---------------------------------------------------------------- lanes
 
-// The fired lanes of one tile: bit i of bits is lane 512 tile + i. Bits past the sample's last lane are unspecified.
+// The fired lanes of one tile: bit i of bits is lane 512 tile + i. Bits from `lanes`, those that the sample has in this
+// tile, are unspecified.
 DROPKIT_HOST_DEVICE void DrawTile(const LaneLaw& law, CallKey digits_key, CallKey overlay_key, uint32_t tile, uint64_t sample,
-                                  uint64_t bits[kTileWords]) {
+                                  int lanes, uint64_t bits[kTileWords]) {
   for (int i = 0; i < kTileWords; ++i) bits[i] = law.all ? ~uint64_t{0} : 0;
   if (law.none || law.all) return;
-  for (int group = 0; law.digits != 0 && group < kTileLanes / 128; ++group) {
+  for (int group = 0; law.digits != 0 && group * 128 < lanes; ++group) {
     uint64_t low = 0, high = 0;
     for (int j = law.num_digit_calls; j >= 1; --j) {
       const Words4 w = Draw(digits_key, j - 1, tile * (kTileLanes / 128) + group, sample);

@@ -1,10 +1,10 @@
 // The public verbs: validate, pick a backend, call it. Nothing is written before every check has passed.
 #include <algorithm>
-#include <exception>
-#include <new>
+#include <cmath>
 
 #include "backend.h"
 #include "exec.h"
+#include "guarded.h"
 #include "methods.h"
 #include "plan.h"
 #include "rate.h"
@@ -28,8 +28,8 @@ Status Prepare(const Spec& spec, const View& x, const Exec& exec, const Backend*
     return Status::Invalid("exec.scratch_bytes = " + std::to_string(exec.scratch_bytes) + "; allowed: at least " +
                            std::to_string(needed) + " (ScratchBytes)");
   }
-  if (reinterpret_cast<uintptr_t>(exec.scratch) % alignof(int64_t) != 0) {
-    return Status::Invalid("exec.scratch is not aligned; allowed: an address that 8 divides");
+  if (reinterpret_cast<uintptr_t>(exec.scratch) % 64 != 0) {
+    return Status::Invalid("exec.scratch is not aligned; allowed: an address that 64 divides");
   }
   return Status();
 }
@@ -43,25 +43,9 @@ Status DescribeInto(const Spec& spec, Probability p, const View& x, const Mask* 
   return ValidateMaskPointers(*described);
 }
 
-// A backend's call. Running out of memory is a Status, as everything else: nothing throws across the library's boundary.
-template <typename Call>
-Status Guarded(Call call) {
-  try {
-    return call();
-  } catch (const std::bad_alloc&) {
-    return Status::Unavailable("out of memory");
-  } catch (const std::exception& error) {
-    return Status::Internal(std::string("unexpected: ") + error.what());
-  }
-}
-
-// Nothing to draw: counts of zero, T as asked.
-void FinishEmpty(Probability p, Mask* mask) {
-  if (mask->kept) std::fill_n(mask->kept, mask->num_kept, int64_t{0});
-  if (mask->threshold) *mask->threshold = ThresholdOf(p.device ? *p.device : p.value);
-}
-
-Coverage HostCoverage(const Plan& plan, std::vector<CoverageClass>* storage) {
+// Coverage classes in `storage`, for the host's questions; none for a method without blocks.
+Coverage HostCoverage(const Spec& spec, const Plan& plan, std::vector<CoverageClass>* storage) {
+  if (!HasBlock(spec)) return Coverage{};
   storage->resize(MostClasses(plan));
   return MakeCoverage(plan, storage->data());
 }
@@ -88,7 +72,7 @@ Status Sample(const Spec& spec, Probability p, Key key, const View& x, const Exe
   described.key = key;
   *mask = described;
   if (mask->num_bits > 0) return Guarded([&] { return backend->sample(spec, p, key, x, ready, mask); });
-  FinishEmpty(p, mask);
+  backend->finish_empty(p, *mask);
   return Status();
 }
 
@@ -101,7 +85,7 @@ Status Spread(const Spec& spec, Probability p, const uint8_t* seeds, const View&
   if (Status status = Prepare(spec, x, exec, &backend, &ready); !status.ok()) return status;
   *mask = described;
   if (mask->num_bits > 0) return Guarded([&] { return backend->spread(spec, p, seeds, x, ready, mask); });
-  FinishEmpty(p, mask);
+  backend->finish_empty(p, *mask);
   return Status();
 }
 
@@ -117,42 +101,41 @@ Status Pack(const Spec& spec, Probability p, const uint8_t* keep, const View& x,
   if (Status status = Prepare(spec, x, exec, &backend, &ready); !status.ok()) return status;
   *mask = described;
   if (mask->num_bits > 0) return Guarded([&] { return backend->pack(spec, p, keep, x, ready, mask); });
-  FinishEmpty(p, mask);
+  backend->finish_empty(p, *mask);
   return Status();
 }
 
 Status Apply(const Mask& mask, Pass pass, const View& x, const View& y, const Exec& exec) {
-  if (Status status = ValidateSpec(mask.spec); !status.ok()) return status;
   if (Status status = ValidateView("x", x, true); !status.ok()) return status;
   if (Status status = ValidateOutput(x, y); !status.ok()) return status;
-  if (Status status = ValidateMaskPointers(mask); !status.ok()) return status;
-  if (Status status = ValidateMaskFor(mask, x); !status.ok()) return status;
+  if (Status status = ValidateMask(mask, x); !status.ok()) return status;
   if (mask.spec.fill == Fill::kNoise && pass == Pass::kForward && !mask.key) {
     return Status::Invalid("mask.key = null; allowed with fill=noise: the two words of the key");
   }
   const Backend* backend;
   Exec ready;
   if (Status status = Prepare(mask.spec, x, exec, &backend, &ready); !status.ok()) return status;
-  if (mask.num_bits == 0) return Status();
+  if (ElementsOf(x) == 0) return Status();
   return Guarded([&] { return backend->apply(mask, pass, x, y, ready); });
 }
 
-Status Drop(const Spec& spec, Probability p, Key key, const View& x, const View& y, const Exec& exec, Mask* mask) {
+Status Drop(const Spec& spec, Probability p, Key key, Pass pass, const View& x, const View& y, const Exec& exec, Mask* mask) {
   if (Status status = ValidateView("x", x, true); !status.ok()) return status;
   if (Status status = ValidateOutput(x, y); !status.ok()) return status;
   if (Status status = Sample(spec, p, key, x, exec, mask); !status.ok()) return status;
-  return Apply(*mask, Pass::kForward, x, y, exec);
+  return Apply(*mask, pass, x, y, exec);
 }
 
-Status Rates(const Spec& spec, float p, const View& x, RateInfo* info) {
-  if (!info) return Status::Invalid("info = null; allowed: a place for the numbers");
+namespace {
+
+Status RatesOf(const Spec& spec, float p, const View& x, RateInfo* info) {
   Mask mask;
   if (Status status = Describe(spec, x, &mask); !status.ok()) return status;
   if (Status status = ValidateProbability(p); !status.ok()) return status;
   Plan plan;
   if (Status status = MakePlan(spec, x, &plan); !status.ok()) return status;
   std::vector<CoverageClass> storage;
-  const Coverage coverage = HostCoverage(plan, &storage);
+  const Coverage coverage = plan.cells == 0 ? Coverage{} : HostCoverage(spec, plan, &storage);
   info->threshold = ThresholdOf(p);
   info->lane_threshold = plan.cells == 0 ? info->threshold : LaneThreshold(spec, plan, coverage, info->threshold);
   info->gamma = static_cast<double>(info->lane_threshold) / kTwo32;
@@ -166,24 +149,46 @@ Status Rates(const Spec& spec, float p, const View& x, RateInfo* info) {
   return Status();
 }
 
-Status GainOf(const Mask& mask, Pass pass, int64_t n, int64_t c, DType dtype, Gain* gain) {
-  if (!gain) return Status::Invalid("gain = null; allowed: a place for the numbers");
-  if (Status status = ValidateSpec(mask.spec); !status.ok()) return status;
-  if (Status status = ValidateMaskPointers(mask); !status.ok()) return status;
+// The numbers as Apply uses them: one rounding to f32, for f64 tensors none.
+Gain RoundedGain(double a, double d, DType dtype) {
+  if (dtype == DType::kF64) return {a, 0.0, 0.0, d};
+  return {static_cast<double>(static_cast<float>(a)), 0.0, 0.0, static_cast<double>(static_cast<float>(d))};
+}
+
+Status GainOfMask(const Mask& mask, Pass pass, int64_t n, int64_t c, DType dtype, Gain* gain) {
+  const Spec& spec = mask.spec;
+  const View x = ShapeOf(mask);
+  if (Status status = ValidateMask(mask, x); !status.ok()) return status;
   if (n < 0 || n >= mask.samples) return Status::Invalid("n = " + std::to_string(n) + "; allowed: 0 to samples - 1");
   if (c < 0 || c >= mask.channels) return Status::Invalid("c = " + std::to_string(c) + "; allowed: 0 to channels - 1");
-  View x;
-  x.samples = mask.samples, x.channels = mask.channels, x.spatial_dims = mask.spatial_dims;
-  std::copy(mask.size, mask.size + 3, x.size);
+  const double d = pass == Pass::kForward && spec.fill == Fill::kNumber ? spec.fill_value : 0.0;
+  if (ElementsOf(x) == 0) {
+    *gain = RoundedGain(1.0, d, dtype);
+    return Status();
+  }
+  if (*mask.threshold > kOne) {
+    *gain = RoundedGain(NAN, NAN, dtype);
+    return Status();
+  }
   Plan plan;
-  if (Status status = MakePlan(mask.spec, x, &plan); !status.ok()) return status;
+  if (Status status = MakePlan(spec, x, &plan); !status.ok()) return status;
   std::vector<CoverageClass> storage;
-  const Coverage coverage = HostCoverage(plan, &storage);
+  const Coverage coverage = HostCoverage(spec, plan, &storage);
   const KeptCount count = KeptFor(mask, n, c);
-  const double a = mask.threshold ? GainFactor(mask.spec, plan, coverage, *mask.threshold, count.kept, count.total) : 1.0;
-  *gain = Gain{dtype == DType::kF64 ? a : static_cast<double>(static_cast<float>(a)), 0.0, 0.0,
-               pass == Pass::kForward && mask.spec.fill == Fill::kNumber ? mask.spec.fill_value : 0.0};
+  *gain = RoundedGain(GainFactor(spec, plan, coverage, *mask.threshold, count.kept, count.total), d, dtype);
   return Status();
+}
+
+}  // namespace
+
+Status Rates(const Spec& spec, float p, const View& x, RateInfo* info) {
+  if (!info) return Status::Invalid("info = null; allowed: a place for the numbers");
+  return Guarded([&] { return RatesOf(spec, p, x, info); });
+}
+
+Status GainOf(const Mask& mask, Pass pass, int64_t n, int64_t c, DType dtype, Gain* gain) {
+  if (!gain) return Status::Invalid("gain = null; allowed: a place for the numbers");
+  return Guarded([&] { return GainOfMask(mask, pass, n, c, dtype, gain); });
 }
 
 }  // namespace dropkit

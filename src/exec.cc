@@ -18,6 +18,8 @@ namespace {
 
 constexpr int kMostThreads = 1024;
 
+thread_local bool inside_task = false;   // this thread runs tasks, so a call from one of them runs its own
+
 class Pool {
  public:
   explicit Pool(int threads) : owner_(getpid()), threads_(threads) {
@@ -40,8 +42,8 @@ class Pool {
   int threads() const { return threads_; }
 
   void Run(int64_t count, void (*task)(void*, int64_t), void* argument) {
-    std::unique_lock caller(caller_, std::try_to_lock);
-    if (!caller.owns_lock()) {
+    std::unique_lock caller(caller_, std::defer_lock);
+    if (inside_task || !caller.try_lock()) {
       for (int64_t i = 0; i < count; ++i) task(argument, i);
       return;
     }
@@ -62,6 +64,12 @@ class Pool {
 
  private:
   void TakeTasks() {
+    inside_task = true;
+    TakeAll();
+    inside_task = false;
+  }
+
+  void TakeAll() {
     while (true) {
       const int64_t index = next_.fetch_add(1, std::memory_order_relaxed);
       if (index >= count_) return;

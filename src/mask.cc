@@ -117,9 +117,9 @@ Status MaskStorage::Reserve(const Spec& spec, const View& x) {
 }
 
 Status Unpack(const Mask& mask, uint8_t* keep) {
-  if (Status status = ValidateMaskPointers(mask); !status.ok()) return status;
+  if (Status status = ValidateMask(mask, ShapeOf(mask)); !status.ok()) return status;
   if (!keep && mask.total > 0) return Status::Invalid("keep = null; allowed: one byte an element");
-  if (mask.num_bits == 0) return Status();
+  if (ElementsOf(ShapeOf(mask)) == 0) return Status();
   int64_t index = 0;
   for (int64_t n = 0; n < mask.samples; ++n) {
     for (int64_t c = 0; c < mask.channels; ++c) {

@@ -44,7 +44,7 @@ const std::vector<MethodRow>& MethodTable() {
       {Method::kCutout, "cutout", Unit::kHole, "hole", "a square at a uniform place", kKeysOfAll | kKeyExtent | kKeyHoles | kKeyRegion,
        true, CutoutDefaults(), 1.0f,
        "DeVries, Taylor, Improved Regularization of CNNs with Cutout, arXiv 1708.04552 (2017)"},
-      {Method::kDropConnect, "drop_connect", Unit::kElement, "weight", "the weight", kKeysOfAll, false,
+      {Method::kDropConnect, "drop_connect", Unit::kWeight, "weight", "the weight", kKeysOfAll, false,
        Defaults(Method::kDropConnect, Share::kBatch, Normalize::kExpected), 0.5f,
        "Wan et al., Regularization of Neural Networks using DropConnect, ICML 2013"},
   };
@@ -72,35 +72,62 @@ const std::vector<PresetRow>& PresetTable() {
   return *table;
 }
 
+bool HasBlock(const Spec& spec) { return (RowOf(spec.method).keys & kKeyExtent) != 0; }
+bool DropsWeights(const Spec& spec) { return RowOf(spec.method).unit == Unit::kWeight; }
+
+namespace {
+
+// A message is built only when something is wrong: a sound spec costs no allocation.
+Status Bad(const Spec& spec, const std::string& what) {
+  return Status::Invalid(std::string("spec ") + RowOf(spec.method).name + ": " + what);
+}
+
+bool EnumsAreInRange(const Spec& spec) {
+  return spec.share <= Share::kAll && spec.normalize <= Normalize::kNone && spec.over <= Over::kPlane && spec.fill <= Fill::kNoise &&
+         spec.region <= Region::kWhole && spec.rate <= Rate::kRaw && spec.anchor <= Anchor::kAfter && spec.clip <= Clip::kError;
+}
+
+Status ValidateExtent(const Spec& spec) {
+  if (spec.extent_dims < 1 || spec.extent_dims > 3) {
+    return Bad(spec, "the block has " + std::to_string(spec.extent_dims) + " sizes; allowed: 1 to 3");
+  }
+  for (int i = 0; i < 3; ++i) {
+    if (!IsExtent(spec.extent[i])) {
+      return Bad(spec, "block or size " + std::to_string(spec.extent[i]) + "; allowed: 1 to 2^20");
+    }
+    if (i >= spec.extent_dims && spec.extent[i] != spec.extent[spec.extent_dims - 1]) {
+      return Bad(spec, "extent[" + std::to_string(i) + "] = " + std::to_string(spec.extent[i]) + "; allowed past extent_dims: the last size, " +
+                           std::to_string(spec.extent[spec.extent_dims - 1]));
+    }
+  }
+  return Status();
+}
+
+}  // namespace
+
 Status ValidateSpec(const Spec& spec) {
   const auto method = static_cast<size_t>(spec.method);
-  if (method >= MethodTable().size()) return Status::Invalid("method: " + std::to_string(method) + " is not a method");
+  if (method >= MethodTable().size()) return Status::Invalid("spec: method " + std::to_string(method) + " is not a method");
   const MethodRow& row = RowOf(spec.method);
-  const std::string where = std::string("spec ") + row.name + ": ";
+  if (!EnumsAreInRange(spec)) return Bad(spec, "a field holds a number that is none of its enum's values");
   const bool shares_channels = spec.share == Share::kChannels || spec.share == Share::kAll;
   if (shares_channels && !row.channel_shares) {
-    return Status::Invalid(where + "share=" + (spec.share == Share::kAll ? "all" : "channels") +
-                           " has no meaning for a unit that is a " + row.unit_text + "; allowed: none, batch");
+    return Bad(spec, std::string("share=") + (spec.share == Share::kAll ? "all" : "channels") + " has no meaning for a unit that is a " +
+                         row.unit_text + "; allowed: none, batch");
   }
-  if (spec.extent_dims < 1 || spec.extent_dims > 3) {
-    return Status::Invalid(where + "the block has " + std::to_string(spec.extent_dims) + " sizes; allowed: 1 to 3");
-  }
-  for (const int64_t side : spec.extent) {
-    if (side < 1) return Status::Invalid(where + "block or size " + std::to_string(side) + "; allowed: 1 or more");
-  }
+  if (Status status = ValidateExtent(spec); !status.ok()) return status;
   if (spec.holes < 1 || spec.holes > 65535) {
-    return Status::Invalid(where + "holes=" + std::to_string(spec.holes) + "; allowed: 1 to 65535");
+    return Bad(spec, "holes=" + std::to_string(spec.holes) + "; allowed: 1 to 65535");
   }
+  if (std::isnan(spec.fill_value)) return Bad(spec, "fill=nan; allowed: a number, noise");
   if (!(spec.gamma_scale >= 0.0 && std::isfinite(spec.gamma_scale))) {
-    return Status::Invalid(where + "gamma_scale=" + std::to_string(spec.gamma_scale) + "; allowed: a finite number >= 0");
+    return Bad(spec, "gamma_scale=" + std::to_string(spec.gamma_scale) + "; allowed: a finite number >= 0");
   }
   if (spec.rate == Rate::kCalibrated && spec.gamma_scale != 1.0) {
-    return Status::Invalid(where + "rate=calibrated contradicts gamma_scale=" + std::to_string(spec.gamma_scale) +
-                           "; allowed with it: gamma_scale=1");
+    return Bad(spec, "rate=calibrated contradicts gamma_scale=" + std::to_string(spec.gamma_scale) + "; allowed with it: gamma_scale=1");
   }
   if (row.method == Method::kDropBlock && spec.anchor == Anchor::kAfter && spec.region == Region::kValid) {
-    return Status::Invalid(where + "anchor=after contradicts region=valid, where every block lies inside the map; " +
-                           "allowed with it: anchor=before");
+    return Bad(spec, "anchor=after contradicts region=valid, where every block lies inside the map; allowed with it: anchor=before");
   }
   return Status();
 }

@@ -10,7 +10,7 @@
 
 namespace dropkit {
 
-enum class Unit : uint8_t { kElement, kChannel, kSample, kSeed, kHole };
+enum class Unit : uint8_t { kElement, kChannel, kSample, kSeed, kHole, kWeight };   // a weight is an element of a weight
 
 // Keys of a spec line, in the order of its printed form. spec.cc has a row for each.
 enum KeyBit : uint32_t {
@@ -50,6 +50,9 @@ struct PresetRow {
   const char* source;
 };
 const std::vector<PresetRow>& PresetTable();
+
+// Block sizes: at most 2^20 a side keeps every product of three within 64 bits.
+inline bool IsExtent(int64_t side) { return side >= 1 && side <= (int64_t{1} << 20); }
 
 // Checks that hold for every spec, however it was made: ranges, and keys that contradict each other.
 Status ValidateSpec(const Spec& spec);

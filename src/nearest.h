@@ -25,7 +25,7 @@ inline size_t EditDistance(std::string_view a, std::string_view b) {
   return row.back();
 }
 
-// Empty when nothing is near. A word that another starts with counts as near ("drop" for "dropout").
+// Empty when nothing is near.
 inline std::string Nearest(std::string_view word, const std::vector<std::string>& known) {
   std::string best;
   size_t best_distance = std::max<size_t>(2, word.size() / 2) + 1;

@@ -108,6 +108,17 @@ Status MakePlan(const Spec& spec, const View& x, Plan* plan) {
     plan->lanes_per_channel = unit == Unit::kHole ? spec.holes : plan->positions;
   }
   plan->lanes = plan->lane_channels * plan->lanes_per_channel;
+  __int128 covered = plan->cells;
+  for (const Axis& axis : plan->axis) {
+    covered *= axis.block;
+    if (unit == Unit::kHole && axis.positions > (int64_t{1} << 32)) {
+      return Status::Invalid("spec: cutout on an axis of " + std::to_string(axis.size) + "; allowed: at most 2^32 positions");
+    }
+  }
+  if (NeedsCoverage(spec) && covered > INT64_MAX) {
+    return Status::Invalid("spec: block=" + BlockText(spec) + " on the map " + SizesText(x) +
+                           "; allowed with rate=calibrated or normalize=expected: cells of the map times cells of the block below 2^63");
+  }
   if (unit == Unit::kHole && plan->lanes > (int64_t{1} << 32)) {
     return Status::Invalid("spec: holes=" + std::to_string(spec.holes) + " in each of " + std::to_string(plan->lane_channels) +
                            " channels; allowed: at most 2^32 holes a sample");

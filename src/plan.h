@@ -40,6 +40,12 @@ struct Coverage {
   const CoverageClass* axis[3];
   int64_t count[3];
 };
+// Whether this spec's numbers need the coverage classes at all.
+inline bool NeedsCoverage(const Spec& spec) {
+  const bool block = spec.method == Method::kDropBlock || spec.method == Method::kCutout;
+  return block && (spec.normalize == Normalize::kExpected || (spec.method == Method::kDropBlock && spec.rate == Rate::kCalibrated));
+}
+
 // How many classes the three axes have at most: min(block, size) each.
 int64_t MostClasses(const Plan& plan);
 // Finds them; `storage` holds MostClasses(plan).

@@ -132,12 +132,6 @@ DROPKIT_HOST_DEVICE KeptCount KeptFor(const Mask& mask, int64_t n, int64_t c) {
   return {kept, mask.total};
 }
 
-// Whether this spec's numbers need the coverage classes at all.
-DROPKIT_HOST_DEVICE bool NeedsCoverage(const Spec& spec) {
-  const bool block = spec.method == Method::kDropBlock || spec.method == Method::kCutout;
-  return block && (spec.normalize == Normalize::kExpected || (spec.method == Method::kDropBlock && spec.rate == Rate::kCalibrated));
-}
-
 }  // namespace dropkit
 
 #endif  // DROPKIT_SRC_RATE_H_

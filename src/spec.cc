@@ -1,5 +1,8 @@
 // Spec line <-> Spec: the one parser, the one printer, and every message about a bad spec line. A key is a row of
 // KeyTable: its name, its values, how to read and how to print it.
+#include <pthread.h>
+
+#include <atomic>
 #include <charconv>
 #include <cmath>
 #include <mutex>
@@ -7,6 +10,7 @@
 #include <unordered_map>
 
 #include "dropkit/dropkit.h"
+#include "guarded.h"
 #include "methods.h"
 #include "nearest.h"
 
@@ -15,11 +19,12 @@ namespace {
 
 // ---------------------------------------------------------------- values
 
-template <typename Enum>
+// Constant data, so that a spec may be parsed before main and after it.
+template <typename Enum, size_t kCount>
 struct Words {
-  std::vector<std::string> words;   // in the enum's order
+  const char* words[kCount];   // in the enum's order
   bool Read(std::string_view text, Enum* value) const {
-    for (size_t i = 0; i < words.size(); ++i) {
+    for (size_t i = 0; i < kCount; ++i) {
       if (words[i] == text) {
         *value = static_cast<Enum>(i);
         return true;
@@ -30,13 +35,13 @@ struct Words {
   std::string Print(Enum value) const { return words[static_cast<size_t>(value)]; }
 };
 
-const Words<Share> kShares{{"none", "channels", "batch", "all"}};
-const Words<Normalize> kNormalizes{{"kept", "expected", "asked", "none"}};
-const Words<Over> kOvers{{"tensor", "sample", "plane"}};
-const Words<Region> kRegions{{"valid", "whole"}};
-const Words<Rate> kRates{{"paper", "calibrated", "plain", "raw"}};
-const Words<Anchor> kAnchors{{"before", "after"}};
-const Words<Clip> kClips{{"axis", "square", "none", "error"}};
+constexpr Words<Share, 4> kShares{{"none", "channels", "batch", "all"}};
+constexpr Words<Normalize, 4> kNormalizes{{"kept", "expected", "asked", "none"}};
+constexpr Words<Over, 3> kOvers{{"tensor", "sample", "plane"}};
+constexpr Words<Region, 2> kRegions{{"valid", "whole"}};
+constexpr Words<Rate, 4> kRates{{"paper", "calibrated", "plain", "raw"}};
+constexpr Words<Anchor, 2> kAnchors{{"before", "after"}};
+constexpr Words<Clip, 4> kClips{{"axis", "square", "none", "error"}};
 
 template <typename Number>
 bool ReadNumber(std::string_view text, Number* value) {
@@ -57,7 +62,7 @@ bool ReadExtent(std::string_view text, Spec* spec) {
   int count = 0;
   while (count < 3) {
     const size_t cross = text.find('x');
-    if (!ReadNumber(text.substr(0, cross), &spec->extent[count]) || spec->extent[count] < 1) return false;
+    if (!ReadNumber(text.substr(0, cross), &spec->extent[count]) || !IsExtent(spec->extent[count])) return false;
     ++count;
     if (cross == std::string_view::npos) break;
     text.remove_prefix(cross + 1);
@@ -100,7 +105,7 @@ struct KeyRow {
 
 const std::vector<KeyRow>& KeyTable() {
   static const auto* table = new std::vector<KeyRow>{
-      {kKeyExtent, "block", "a whole number >= 1, or one per axis joined by x, such as 3x5", ReadExtent, PrintExtent},
+      {kKeyExtent, "block", "a whole number from 1 to 2^20, or one per axis joined by x, such as 3x5", ReadExtent, PrintExtent},
       {kKeyHoles, "holes", "a whole number from 1 to 65535",
        [](std::string_view text, Spec* spec) { return ReadNumber(text, &spec->holes) && spec->holes >= 1 && spec->holes <= 65535; },
        [](const Spec& spec) { return PrintNumber(spec.holes); }},
@@ -233,15 +238,24 @@ struct TextHash {
   size_t operator()(std::string_view text) const { return std::hash<std::string_view>()(text); }
 };
 
-// Parsed lines by text. Bounded, so that a program that makes lines up cannot fill the memory with them.
+// Parsed lines by text. Bounded, so that a program that makes lines up cannot fill the memory with them. A forked child
+// starts a new one, because the parent's lock may have been held at the fork.
 struct Memo {
   static constexpr size_t kMost = 4096;
   std::shared_mutex mutex;
   std::unordered_map<std::string, Spec, TextHash, std::equal_to<>> lines;
 };
 
+std::atomic<Memo*> the_memo{nullptr};
+
 Memo& TheMemo() {
-  static auto* memo = new Memo;
+  Memo* memo = the_memo.load(std::memory_order_acquire);
+  if (memo) return *memo;
+  static const int registered = pthread_atfork(nullptr, nullptr, [] { the_memo.store(nullptr); });
+  (void)registered;
+  auto* fresh = new Memo;
+  if (the_memo.compare_exchange_strong(memo, fresh, std::memory_order_acq_rel)) return *fresh;
+  delete fresh;
   return *memo;
 }
 
@@ -255,7 +269,9 @@ float DefaultP(std::string_view line, const Spec& spec) {
 
 }  // namespace
 
-Status ParseSpec(std::string_view line, Spec* spec) {
+namespace {
+
+Status ParseMemoised(std::string_view line, Spec* spec) {
   Memo& memo = TheMemo();
   {
     std::shared_lock lock(memo.mutex);
@@ -271,7 +287,15 @@ Status ParseSpec(std::string_view line, Spec* spec) {
   return Status();
 }
 
+}  // namespace
+
+Status ParseSpec(std::string_view line, Spec* spec) {
+  if (!spec) return Status::Invalid("spec = null; allowed: a spec to fill");
+  return Guarded([&] { return ParseMemoised(line, spec); });
+}
+
 Status ParseCase(std::string_view line, Spec* spec, float* p) {
+  if (!spec || !p) return Status::Invalid(std::string(spec ? "p" : "spec") + " = null; allowed: a place to fill");
   const size_t at = line.rfind('@');
   Spec parsed;
   if (Status status = ParseSpec(line.substr(0, at), &parsed); !status.ok()) return status;

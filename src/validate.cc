@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "methods.h"
+
 namespace dropkit {
 namespace {
 
@@ -120,14 +122,23 @@ Status ValidateMaskPointers(const Mask& mask) {
   return Status();
 }
 
-Status ValidateMaskFor(const Mask& mask, const View& x) {
+View ShapeOf(const Mask& mask) {
+  View shape;
+  shape.samples = mask.samples;
+  shape.channels = mask.channels;
+  shape.spatial_dims = mask.spatial_dims;
+  std::copy(mask.size, mask.size + 3, shape.size);
+  return shape;
+}
+
+Status ValidateMask(const Mask& mask, const View& x) {
+  if (Status status = ValidateSpec(mask.spec); !status.ok()) return status;
+  if (Status status = ValidateView("mask", ShapeOf(mask), false); !status.ok()) return status;
+  if (Status status = ValidateMaskPointers(mask); !status.ok()) return status;
   const bool same = mask.samples == x.samples && mask.channels == x.channels && mask.spatial_dims == x.spatial_dims &&
                     std::equal(mask.size, mask.size + 3, x.size);
   if (!same) {
-    View shape;
-    shape.samples = mask.samples, shape.channels = mask.channels, shape.spatial_dims = mask.spatial_dims;
-    std::copy(mask.size, mask.size + 3, shape.size);
-    return Bad("x's shape", ShapeText(x), "the mask's, " + ShapeText(shape));
+    return Bad("x's shape", ShapeText(x), "the mask's, " + ShapeText(ShapeOf(mask)));
   }
   const int64_t sizes[5] = {x.samples, x.channels, x.size[0], x.size[1], x.size[2]};
   const int64_t strides[5] = {mask.sample_stride, mask.channel_stride, mask.stride[0], mask.stride[1], mask.stride[2]};

@@ -10,13 +10,16 @@ inline constexpr int64_t kMostElementsOfSample = int64_t{1} << 38;   // lanes st
 
 // Shape, dtype, strides and sizes; data too when `data_is_used`. `name` is the argument's.
 Status ValidateView(const char* name, const View& x, bool data_is_used);
-// y can take the result of x: same shape and dtype, no two elements in one place, not x's memory in another order.
+// y can take the result of x: same shape and dtype, no axis of stride 0, not x's memory in another order.
 Status ValidateOutput(const View& x, const View& y);
 Status ValidateProbability(Probability p);
 // The pointers of a mask that is about to be written or read.
 Status ValidateMaskPointers(const Mask& mask);
-// The mask is one for x's shape, and its strides stay within num_bits.
-Status ValidateMaskFor(const Mask& mask, const View& x);
+// A mask that is about to be read: its spec and pointers are sound, it is one for x's shape, its strides stay within
+// num_bits.
+Status ValidateMask(const Mask& mask, const View& x);
+// The shape that a mask says it has.
+View ShapeOf(const Mask& mask);
 
 int64_t CellsOf(const View& x);
 int64_t ElementsOf(const View& x);

@@ -175,7 +175,7 @@ TEST(ApplyTest, CountsSummedOverRanks) {
   View y = x;
   y.data = whole.data();
   MaskStorage all, rank[2];
-  ASSERT_TRUE(all.Reserve(spec, x).ok() && Drop(spec, 0.2f, key, x, y, Exec(), &all.mask).ok());
+  ASSERT_TRUE(all.Reserve(spec, x).ok() && Drop(spec, 0.2f, key, Pass::kForward, x, y, Exec(), &all.mask).ok());
   int64_t kept = 0;
   for (const int i : {0, 1}) {
     const View part = DenseView(nullptr, DType::kF32, i ? 3 : 5, 4, {8, 8}, Layout::kChannelsFirst, i ? 5 : 0);

@@ -124,7 +124,7 @@ TEST_F(DataTest, TruncatedPlainFile) {
 TEST_F(DataTest, TruncatedGzip) {
   WriteDataset();
   const std::string path = Path("t10k-images-idx3-ubyte.gz");
-  for (uintmax_t size = fs::file_size(path) - 1; size > 10; --size) {   // 10 bytes: gzip's own header
+  for (uintmax_t size = fs::file_size(path) - 1; size > 10; --size) {  // 10 bytes: gzip's own header
     fs::resize_file(path, size);
     ExpectError("t10k-images-idx3-ubyte.gz", "");
     EXPECT_NE(Error(), "") << "with " << size << " bytes";
@@ -135,7 +135,7 @@ TEST_F(DataTest, DamagedGzip) {
   WriteDataset();
   const std::string path = Path("t10k-images-idx3-ubyte.gz");
   std::fstream file(path, std::ios::binary | std::ios::in | std::ios::out);
-  file.seekp(static_cast<std::streamoff>(fs::file_size(path)) - 6);   // within the checksum
+  file.seekp(static_cast<std::streamoff>(fs::file_size(path)) - 6);  // within the checksum
   file.put('\x55');
   file.close();
   ExpectError("t10k-images-idx3-ubyte.gz", "damaged gzip data");
@@ -143,10 +143,10 @@ TEST_F(DataTest, DamagedGzip) {
 
 TEST_F(DataTest, ForeignFiles) {
   WriteDataset();
-  Write("train-images-idx3-ubyte", Header(1, {12}) + Bytes(12, 0));   // labels where images belong
+  Write("train-images-idx3-ubyte", Header(1, {12}) + Bytes(12, 0));  // labels where images belong
   ExpectError("train-images-idx3-ubyte", "not an IDX file of bytes with 3 dimension(s)");
   Bytes floats = Header(3, {2, 2, 3}) + Bytes(48, 0);
-  floats[2] = 0x0D;   // IDX of 32-bit floats
+  floats[2] = 0x0D;  // IDX of 32-bit floats
   Write("train-images-idx3-ubyte", floats);
   ExpectError("train-images-idx3-ubyte", "not an IDX file of bytes");
   const std::string text = "<html>not found, sorry</html>";

@@ -39,7 +39,7 @@ class DropTest : public ::testing::Test {
     *storage_.mask.threshold = kCanary;
   }
 
-  Status Call(Probability p = 0.1f) { return Drop(spec_, p, key_, x_, y_, exec_, &storage_.mask); }
+  Status Call(Probability p = 0.1f) { return Drop(spec_, p, key_, Pass::kForward, x_, y_, exec_, &storage_.mask); }
 
   // The call is refused, its message has all of `words`, and neither y nor the mask was touched.
   void ExpectRefused(const Status& status, const std::vector<std::string>& words) {
@@ -75,9 +75,77 @@ TEST_F(DropTest, PIsAProbability) {
   ExpectRefused(Call(INFINITY), {"p = inf"});
 }
 
+TEST_F(DropTest, HugeBlocksAndSizesAreRefused) {
+  spec_.extent[0] = spec_.extent[1] = spec_.extent[2] = int64_t{1} << 32;
+  ExpectRefused(Call(), {"4294967296", "allowed: 1 to 2^20"});
+  spec_ = Parsed("dropblock:block=1048576,region=whole,rate=calibrated,clip=none");
+  const View wide = DenseView(nullptr, DType::kF32, 1, 1, {1 << 19, 1 << 19});
+  MaskStorage storage;
+  const Status status = storage.Reserve(spec_, wide);
+  ASSERT_FALSE(status.ok());
+  EXPECT_NE(status.message().find("below 2^63"), std::string::npos) << status.message();
+  EXPECT_FALSE(storage.Reserve(Parsed("cutout"), DenseView(nullptr, DType::kF32, 1, 1, {int64_t{1} << 33})).ok());
+}
+
+TEST_F(DropTest, FieldsOutsideTheirEnums) {
+  spec_.share = static_cast<Share>(9);
+  ExpectRefused(Call(), {"none of its enum's values"});
+  spec_ = Parsed("dropblock:block=3");
+  spec_.extent[1] = 5;   // one size, so all three must be it
+  ExpectRefused(Call(), {"extent[1] = 5", "the last size, 3"});
+  spec_ = Parsed("dropout");
+  spec_.fill_value = NAN;
+  ExpectRefused(Call(), {"fill=nan"});
+}
+
+TEST_F(DropTest, NullPlacesForResults) {
+  Spec spec;
+  float p;
+  size_t bytes;
+  EXPECT_FALSE(ParseSpec("dropout", nullptr).ok());
+  EXPECT_FALSE(ParseCase("dropout", nullptr, &p).ok());
+  EXPECT_FALSE(ParseCase("dropout", &spec, nullptr).ok());
+  EXPECT_FALSE(Describe(spec_, x_, nullptr).ok());
+  EXPECT_FALSE(Rates(spec_, 0.1f, x_, nullptr).ok());
+  EXPECT_FALSE(GainOf(storage_.mask, Pass::kForward, 0, 0, DType::kF32, nullptr).ok());
+  EXPECT_FALSE(ScratchBytes(spec_, x_, exec_, nullptr).ok());
+  EXPECT_OK(ScratchBytes(spec_, x_, exec_, &bytes));
+}
+
+TEST_F(DropTest, SpoiledMasksAreRefused) {
+  EXPECT_OK(Call());
+  Gain gain;
+  std::vector<uint8_t> keep(120);
+  Mask bad = storage_.mask;
+  bad.spatial_dims = 900000;
+  EXPECT_FALSE(GainOf(bad, Pass::kForward, 0, 0, DType::kF32, &gain).ok());
+  EXPECT_FALSE(Unpack(bad, keep.data()).ok());
+  bad = storage_.mask;
+  bad.channel_stride = 1 << 20;
+  EXPECT_FALSE(Unpack(bad, keep.data()).ok());
+  bad = storage_.mask;
+  bad.spec.over = Over::kSample;
+  bad.num_kept = 1;
+  EXPECT_FALSE(GainOf(bad, Pass::kForward, 1, 0, DType::kF32, &gain).ok());
+  bad = storage_.mask;
+  bad.samples = 0;
+  View none = x_;
+  none.samples = 0;
+  bad.num_kept = 0;
+  EXPECT_OK(Apply(bad, Pass::kForward, none, none, exec_));
+}
+
+TEST_F(DropTest, AbsurdThreadCounts) {
+  exec_.parallel_for.max_threads = 1 << 30;
+  exec_.parallel_for.run = [](void*, int64_t count, void (*task)(void*, int64_t), void* argument) {
+    for (int64_t i = 0; i < count; ++i) task(argument, i);
+  };
+  EXPECT_OK(Call());
+}
+
 TEST_F(DropTest, BlockIsPositive) {
   spec_.extent[0] = 0;
-  ExpectRefused(Call(), {"block", "0", "allowed: 1 or more"});
+  ExpectRefused(Call(), {"block", "0", "allowed: 1 to 2^20"});
 }
 
 TEST_F(DropTest, SpecFieldsAreInRange) {
@@ -161,7 +229,7 @@ TEST_F(DropTest, PointersAreSet) {
   key_ = nullptr;
   ExpectRefused(Call(), {"key = null"});
   key_ = words_;
-  ExpectRefused(Drop(spec_, 0.1f, key_, x_, y_, exec_, nullptr), {"mask = null"});
+  ExpectRefused(Drop(spec_, 0.1f, key_, Pass::kForward, x_, y_, exec_, nullptr), {"mask = null"});
   storage_.mask.bits = nullptr;
   ExpectRefused(Call(), {"mask.bits = null", "2 words"});
   storage_.mask.bits = bits_;
@@ -196,7 +264,10 @@ TEST_F(DropTest, ScratchSuffices) {
   size_t bytes = 0;
   EXPECT_OK(ScratchBytes(spec_, x_, exec_, &bytes));
   ASSERT_GT(bytes, 0u);
-  std::vector<int64_t> scratch(bytes / 8 + 1);
+  struct alignas(64) Line {
+    char bytes[64];
+  };
+  std::vector<Line> scratch(bytes / 64 + 2);
   exec_.scratch = scratch.data();
   exec_.scratch_bytes = bytes - 1;
   ExpectRefused(Call(), {"exec.scratch_bytes = " + std::to_string(bytes - 1), "at least " + std::to_string(bytes)});
@@ -252,7 +323,7 @@ TEST_F(DropTest, EmptyTensors) {
       EXPECT_OK(storage.Reserve(Parsed(line), x));
       View y = x;
       y.sample_stride = 16;   // strides of no elements do not matter
-      EXPECT_OK(Drop(Parsed(line), 0.5f, key_, x, y, exec_, &storage.mask));
+      EXPECT_OK(Drop(Parsed(line), 0.5f, key_, Pass::kForward, x, y, exec_, &storage.mask));
       EXPECT_EQ(storage.mask.num_bits, 0);
       EXPECT_EQ(storage.mask.total, 0);
       for (int64_t i = 0; i < storage.mask.num_kept; ++i) EXPECT_EQ(storage.mask.kept[i], 0);
@@ -268,7 +339,7 @@ TEST_F(DropTest, PZeroKeepsEveryBitOfX) {
   for (const char* line : {"dropout", "spatial_dropout", "drop_path", "dropblock", "cutout:size=2", "drop_connect"}) {
     MaskStorage storage;
     EXPECT_OK(storage.Reserve(Parsed(line), x_));
-    EXPECT_OK(Drop(Parsed(line), 0.0f, key_, x_, y_, exec_, &storage.mask));
+    EXPECT_OK(Drop(Parsed(line), 0.0f, key_, Pass::kForward, x_, y_, exec_, &storage.mask));
     EXPECT_EQ(std::memcmp(in_.data(), out_.data(), sizeof(float) * in_.size()), 0) << line;
   }
 }
@@ -279,7 +350,7 @@ TEST_F(DropTest, AllDroppedGivesZerosAndTheFill) {
                            "drop_connect", "dropblock:rate=calibrated,normalize=expected", "dropout:fill=2.5"}) {
     MaskStorage storage;
     EXPECT_OK(storage.Reserve(Parsed(line), x_));
-    EXPECT_OK(Drop(Parsed(line), 1.0f, key_, x_, y_, exec_, &storage.mask));
+    EXPECT_OK(Drop(Parsed(line), 1.0f, key_, Pass::kForward, x_, y_, exec_, &storage.mask));
     const float fill = std::string(line).find("fill") != std::string::npos ? 2.5f : 0.0f;
     for (const float value : out_) ASSERT_EQ(value, fill) << line;
     EXPECT_OK(Apply(storage.mask, Pass::kBackward, x_, y_, exec_));
@@ -303,13 +374,28 @@ TEST_F(DropTest, BadPFromMemoryPoisonsEveryOutput) {
   for (float p : {NAN, -0.5f, 1.5f}) {
     for (const char* backend : {"cpu", "reference"}) {
       exec_.backend = backend;
-      EXPECT_OK(Drop(spec_, Probability(&p), key_, x_, y_, exec_, &storage_.mask));
+      EXPECT_OK(Drop(spec_, Probability(&p), key_, Pass::kForward, x_, y_, exec_, &storage_.mask));
       EXPECT_EQ(*storage_.mask.threshold, kBadThreshold);
+      Gain gain;
+      EXPECT_OK(GainOf(storage_.mask, Pass::kForward, 0, 0, DType::kF32, &gain));
+      EXPECT_TRUE(std::isnan(gain.a) && std::isnan(gain.d));
       for (const float value : out_) ASSERT_TRUE(std::isnan(value)) << backend;
       EXPECT_OK(Apply(storage_.mask, Pass::kBackward, x_, y_, exec_));
       for (const float value : out_) ASSERT_TRUE(std::isnan(value)) << backend;
     }
   }
+}
+
+// The backward pass from the key and p alone.
+TEST_F(DropTest, BackwardRecomputesTheMask) {
+  EXPECT_OK(Call());
+  std::vector<float> again(120);
+  View dx = y_;
+  dx.data = again.data();
+  MaskStorage fresh;
+  EXPECT_OK(fresh.Reserve(spec_, x_));
+  EXPECT_OK(Drop(spec_, 0.1f, key_, Pass::kBackward, x_, dx, exec_, &fresh.mask));
+  EXPECT_EQ(again, out_);
 }
 
 // 2^31 + 4099 elements: too many for f32 here, so the mask alone (256 MiB of bits), its end compared with a small call.

@@ -161,7 +161,7 @@ TEST(GoldenTest, OutputsInEveryDType) {
       View y = x, dx = x;
       y.data = out.data();
       dx.data = back.data();
-      ASSERT_TRUE(Drop(parsed.spec, parsed.p, c.key, x, y, Exec(), &storage.mask).ok());
+      ASSERT_TRUE(Drop(parsed.spec, parsed.p, c.key, Pass::kForward, x, y, Exec(), &storage.mask).ok());
       ASSERT_TRUE(Apply(storage.mask, Pass::kBackward, x, dx, Exec()).ok());
       const std::vector<uint8_t> keep = DenseKeep(storage.mask);
       const size_t planes = c.shape.samples * c.shape.channels, cells = planes ? count / planes : 1;

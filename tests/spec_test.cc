@@ -1,7 +1,11 @@
 // Spec lines: what parses, what prints, and the sentence that every bad line gets.
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <atomic>
 #include <set>
+#include <thread>
 
 #include "dropkit/dropkit.h"
 #include "methods.h"
@@ -26,6 +30,36 @@ std::string Refusal(const std::string& line) {
 }
 
 #define EXPECT_SAYS(text, word) EXPECT_NE(std::string(text).find(word), std::string::npos) << text
+
+// Parsed and printed before main.
+const std::string kBeforeMain = [] {
+  Spec spec;
+  return ParseSpec("dropblock:share=batch", &spec).ok() ? PrintSpec(spec) : std::string("refused");
+}();
+
+TEST(SpecTest, WorksBeforeMain) { EXPECT_EQ(kBeforeMain, "dropblock:share=batch"); }
+
+TEST(SpecTest, WorksInAForkedChildWhileTheParentParses) {
+  std::atomic<bool> stop{false};
+  std::thread parser([&] {
+    Spec spec;
+    for (int i = 1; !stop; ++i) EXPECT_TRUE(ParseSpec("cutout:size=" + std::to_string(i % 9999 + 1), &spec).ok());
+  });
+  for (int i = 0; i < 50; ++i) {
+    const pid_t child = fork();
+    ASSERT_GE(child, 0);
+    if (child == 0) {
+      alarm(20);   // a hang is a failure
+      Spec spec;
+      _exit(ParseSpec("dropout:fill=" + std::to_string(i), &spec).ok() ? 0 : 1);
+    }
+    int status = -1;
+    ASSERT_EQ(waitpid(child, &status, 0), child);
+    ASSERT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
+  }
+  stop = true;
+  parser.join();
+}
 
 TEST(SpecTest, DefaultsOfEveryMethod) {
   EXPECT_EQ(PrintSpec(Parsed("dropblock"), SpecForm::kFull),
@@ -90,7 +124,7 @@ TEST(SpecTest, UnknownWordsSuggestTheNearest) {
 
 TEST(SpecTest, BadValuesNameWhatIsAllowed) {
   EXPECT_SAYS(Refusal("dropblock:rate=fast"), "allowed: paper, calibrated, plain, raw");
-  EXPECT_SAYS(Refusal("dropblock:block=0"), "block=0; allowed: a whole number >= 1");
+  EXPECT_SAYS(Refusal("dropblock:block=0"), "block=0; allowed: a whole number from 1 to 2^20");
   for (const char* bad : {"block=-3", "block=", "block=7.5", "block=3x", "block=x3", "block=1x2x3x4", "block=99999999999999999999",
                           "gamma_scale=-1", "gamma_scale=inf", "gamma_scale=nan", "fill=nan", "fill=x", "share=some", "normalize=",
                           "over=batch", "region=centre", "anchor=left", "clip=yes"}) {

@@ -175,7 +175,7 @@ std::vector<double> NoiseOf(float p, uint64_t seed, const View& shape) {
   const SeedAndOffset key = {seed, kNoiseOffset};
   MaskStorage storage;
   Require(storage.Reserve(spec, x));
-  Require(Drop(spec, p, key.data(), x, y, Exec(), &storage.mask));
+  Require(Drop(spec, p, key.data(), Pass::kForward, x, y, Exec(), &storage.mask));
   std::vector<uint8_t> kept(elements);
   Require(Unpack(storage.mask, kept.data()));
   std::vector<double> noise;

@@ -63,23 +63,23 @@ Dropped CallDrop(const Tensor& x, const std::string& spec, const Tensor& key, do
 
 // What the backward pass keeps: never x.
 struct Saved {
-  Tensor bits, counts, key;
+  Tensor bits, counts;
   std::string spec;
   bool channels_last;
   int64_t first_sample;
 };
 
 Tensor CallBackward(const Tensor& grad, const Saved& saved) {
-  using Signature = Tensor(const Tensor&, const Tensor&, const Tensor&, c10::string_view, const Tensor&, bool, bool,
-                           int64_t, std::optional<int64_t>);
+  using Signature = Tensor(const Tensor&, const Tensor&, const Tensor&, c10::string_view, bool, bool,
+                           const std::optional<Tensor>&, int64_t, std::optional<int64_t>);
   static const auto op = FindOperator<Signature>("dropkit::apply");
   const bool backward = true;
-  return Call(op, grad, saved.bits, saved.counts, c10::string_view(saved.spec), saved.key, saved.channels_last,
-              backward, saved.first_sample, std::optional<int64_t>());
+  return Call(op, grad, saved.bits, saved.counts, c10::string_view(saved.spec), saved.channels_last, backward,
+              std::optional<Tensor>(), saved.first_sample, std::optional<int64_t>());
 }
 
 void Save(AutogradContext* context, const Saved& saved) {
-  context->save_for_backward({saved.bits, saved.counts, saved.key});
+  context->save_for_backward({saved.bits, saved.counts});
   context->saved_data["spec"] = saved.spec;
   context->saved_data["channels_last"] = saved.channels_last;
   context->saved_data["first_sample"] = saved.first_sample;
@@ -89,7 +89,6 @@ Saved Load(AutogradContext* context) {
   const variable_list tensors = context->get_saved_variables();
   return {tensors[0],
           tensors[1],
-          tensors[2],
           context->saved_data["spec"].toStringRef(),
           context->saved_data["channels_last"].toBool(),
           context->saved_data["first_sample"].toInt()};
@@ -110,7 +109,7 @@ struct DropFunction : torch::autograd::Function<DropFunction> {
   static Tensor forward(AutogradContext* context, const Tensor& x, const std::string& spec, const Tensor& key, double p,
                         int64_t first_sample) {
     const Dropped out = CallDrop(x, spec, key, p, first_sample);
-    Save(context, {out.bits, out.counts, key, spec, !out.y.is_contiguous(), first_sample});
+    Save(context, {out.bits, out.counts, spec, !out.y.is_contiguous(), first_sample});
     return out.y;
   }
   static variable_list backward(AutogradContext* context, const variable_list& grads) {
@@ -160,6 +159,7 @@ Tensor new_key(torch::Device device) {
 Tensor drop(const Tensor& x, std::string_view spec, double p, const std::optional<Tensor>& key, bool training,
             int64_t first_sample) {
   CheckP(p);
+  Parse(spec);  // a bad spec shows at once, not only when a schedule leaves 0
   if (!training || p == 0) return x;
   const Tensor used = key ? *key : new_key(x.device());
   const std::string line(spec);

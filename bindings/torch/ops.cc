@@ -4,7 +4,9 @@
 // translated in views.cc; autograd is the callers' (nn.cc in C++); other devices register kernels of their own.
 //
 // A mask is two tensors: bits, int64 words with bit 1 = keep in the memory order of y, and counts, int64 {T, kept...}.
-// `channels_last` says that order; it is `not y.is_contiguous()` of the forward pass. `total` is the number of elements
+// `channels_last` says that order. `drop` chooses it: it is `not y.is_contiguous()` of the y that it returned. To `sample`
+// and `drop_` the caller says it, and says the same to `apply`. `key` is read by a forward `apply` with fill=noise alone.
+// `total` is the number of elements
 // that `kept` was counted over, where that is not x alone (several ranks). Operators that change x return nothing that
 // shares its memory, as torch.compile asks.
 #include <torch/csrc/stable/library.h>
@@ -65,10 +67,14 @@ MaskTensors NewMask(const Tensor& x, const View& dense, const Spec& spec) {
 
 // The same over given tensors.
 Mask GivenMask(const Tensor& x, const View& dense, const Spec& spec, const Tensor& bits, const Tensor& counts,
-               const Tensor& key, std::optional<int64_t> total) {
+               const OptionalTensor& key, std::optional<int64_t> total) {
   Mask mask;
   Check(Describe(spec, dense, &mask));
   if (total) {  // counted elsewhere too: one sum for all samples, or as many counts as here
+    if (*total < 1 || counts.numel() < 2) {
+      Check(Status::Invalid("total = " + std::to_string(*total) + " with " + std::to_string(counts.numel()) +
+                            " counts; allowed: a total of 1 or more with T and at least one count"));
+    }
     mask.total = *total;
     mask.num_kept = counts.numel() - 1;
   }
@@ -76,7 +82,7 @@ Mask GivenMask(const Tensor& x, const View& dense, const Spec& spec, const Tenso
   auto* count = static_cast<int64_t*>(Operand("counts", counts, x, ScalarType::Long, 1 + mask.num_kept));
   mask.threshold = reinterpret_cast<uint64_t*>(count);
   mask.kept = count + 1;
-  mask.key = KeyOf(key, x);
+  if (key) mask.key = KeyOf(*key, x);
   return mask;
 }
 
@@ -88,9 +94,9 @@ View DenseViewOf(const Tensor& x, Layout layout, void* data, const Spec& spec, i
 Tensor Viewable(const Tensor& x, const Spec& spec) { return Joinable(x, spec) ? x : torch::stable::contiguous(x); }
 
 std::tuple<Tensor, Tensor> SampleCpu(const Tensor& x, std::string_view line, const Tensor& key, double p,
-                                     const OptionalTensor& p_device, int64_t first_sample) {
+                                     const OptionalTensor& p_device, int64_t first_sample, bool channels_last) {
   const Spec spec = SpecOf(line);
-  const View dense = DenseViewOf(x, LayoutOf(x), x.data_ptr(), spec, first_sample);
+  const View dense = DenseViewOf(x, LayoutFrom(channels_last), x.data_ptr(), spec, first_sample);
   MaskTensors made = NewMask(x, dense, spec);
   Check(Sample(spec, ProbabilityOf(p, p_device, x), KeyOf(key, x), dense, TorchExec(), &made.mask));
   return {made.bits, made.counts};
@@ -104,7 +110,7 @@ std::tuple<Tensor, Tensor> DropInto(const Tensor& x, const Tensor& y, Layout lay
   const View dense = DenseViewOf(x, layout, from.data, spec, first_sample);
   MaskTensors made = NewMask(x, dense, spec);
   if (HasStrides(x, DenseStrides(x, layout))) {
-    Check(Drop(spec, p, KeyOf(key, x), from, to, exec, &made.mask));
+    Check(Drop(spec, p, KeyOf(key, x), Pass::kForward, from, to, exec, &made.mask));
   } else {  // the mask is in y's order, which Drop would take from x
     Check(Sample(spec, p, KeyOf(key, x), dense, exec, &made.mask));
     Check(Apply(made.mask, Pass::kForward, from, to, exec));
@@ -123,16 +129,16 @@ std::tuple<Tensor, Tensor, Tensor> DropCpu(const Tensor& x, std::string_view lin
 }
 
 std::tuple<Tensor, Tensor> DropInPlaceCpu(Tensor x, std::string_view line, const Tensor& key, double p,
-                                          const OptionalTensor& p_device, int64_t first_sample) {
+                                          const OptionalTensor& p_device, int64_t first_sample, bool channels_last) {
   const Spec spec = SpecOf(line);
   const Tensor y = Viewable(x, spec);
-  auto mask = DropInto(y, y, LayoutOf(x), spec, key, ProbabilityOf(p, p_device, x), first_sample);
+  auto mask = DropInto(y, y, LayoutFrom(channels_last), spec, key, ProbabilityOf(p, p_device, x), first_sample);
   if (y.data_ptr() != x.data_ptr()) torch::stable::copy_(x, y);
   return mask;
 }
 
 void ApplyInto(const Tensor& x, const Tensor& y, const Tensor& bits, const Tensor& counts, const Spec& spec,
-               const Tensor& key, bool channels_last, bool backward, int64_t first_sample,
+               const OptionalTensor& key, bool channels_last, bool backward, int64_t first_sample,
                std::optional<int64_t> total) {
   const View dense = DenseViewOf(x, LayoutFrom(channels_last), x.data_ptr(), spec, first_sample);
   const Mask mask = GivenMask(x, dense, spec, bits, counts, key, total);
@@ -140,16 +146,16 @@ void ApplyInto(const Tensor& x, const Tensor& y, const Tensor& bits, const Tenso
   Check(Apply(mask, pass, ViewOf(x, spec, first_sample), ViewOf(y, spec, first_sample), TorchExec()));
 }
 
-Tensor ApplyCpu(const Tensor& x, const Tensor& bits, const Tensor& counts, std::string_view line, const Tensor& key,
-                bool channels_last, bool backward, int64_t first_sample, std::optional<int64_t> total) {
+Tensor ApplyCpu(const Tensor& x, const Tensor& bits, const Tensor& counts, std::string_view line, bool channels_last,
+                bool backward, const OptionalTensor& key, int64_t first_sample, std::optional<int64_t> total) {
   const Spec spec = SpecOf(line);
   const Tensor y = EmptyLike(x, LayoutFrom(channels_last));
   ApplyInto(Viewable(x, spec), y, bits, counts, spec, key, channels_last, backward, first_sample, total);
   return y;
 }
 
-void ApplyInPlaceCpu(Tensor x, const Tensor& bits, const Tensor& counts, std::string_view line, const Tensor& key,
-                     bool channels_last, bool backward, int64_t first_sample, std::optional<int64_t> total) {
+void ApplyInPlaceCpu(Tensor x, const Tensor& bits, const Tensor& counts, std::string_view line,
+                     bool channels_last, bool backward, const OptionalTensor& key, int64_t first_sample, std::optional<int64_t> total) {
   const Spec spec = SpecOf(line);
   const Tensor y = Viewable(x, spec);
   ApplyInto(y, y, bits, counts, spec, key, channels_last, backward, first_sample, total);
@@ -158,13 +164,13 @@ void ApplyInPlaceCpu(Tensor x, const Tensor& bits, const Tensor& counts, std::st
 
 #define DROPKIT_DRAWS "str spec, Tensor key, float p, Tensor? p_device=None, int first_sample=0"
 #define DROPKIT_APPLIES                                                                                       \
-  "Tensor bits, Tensor counts, str spec, Tensor key, bool channels_last, bool backward, int first_sample=0, " \
+  "Tensor bits, Tensor counts, str spec, bool channels_last, bool backward, Tensor? key=None, int first_sample=0, " \
   "int? total=None"
 
 STABLE_TORCH_LIBRARY(dropkit, m) {
-  m.def("sample(Tensor x, " DROPKIT_DRAWS ") -> (Tensor bits, Tensor counts)");
+  m.def("sample(Tensor x, " DROPKIT_DRAWS ", bool channels_last=False) -> (Tensor bits, Tensor counts)");
   m.def("drop(Tensor x, " DROPKIT_DRAWS ") -> (Tensor y, Tensor bits, Tensor counts)");
-  m.def("drop_(Tensor(a!) x, " DROPKIT_DRAWS ") -> (Tensor bits, Tensor counts)");
+  m.def("drop_(Tensor(a!) x, " DROPKIT_DRAWS ", bool channels_last=False) -> (Tensor bits, Tensor counts)");
   m.def("apply(Tensor x, " DROPKIT_APPLIES ") -> Tensor");
   m.def("apply_(Tensor(a!) x, " DROPKIT_APPLIES ") -> ()");
 }

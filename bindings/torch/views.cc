@@ -33,12 +33,7 @@ DType DTypeOf(const Tensor& x) {
   }
 }
 
-bool IsOneWeight(const Spec& spec) {
-  return spec.method == Method::kDropConnect && (spec.share == Share::kBatch || spec.share == Share::kAll);
-}
-
-// Sizes of blocks and squares belong to axes, so those maps keep their dimensions; the core names what it can take.
-bool HasGeometry(const Spec& spec) { return spec.method == Method::kDropBlock || spec.method == Method::kCutout; }
+bool IsOneWeight(const Spec& spec) { return DropsWeights(spec) && spec.share == Share::kBatch; }
 
 // N, C and the map, as many dimensions as there are.
 std::vector<Dim> RolesOf(const Tensor& x, const std::vector<int64_t>& strides, const Spec& spec) {
@@ -122,12 +117,12 @@ bool HasStrides(const Tensor& x, const std::vector<int64_t>& strides) {
 
 bool Joinable(const Tensor& x, const Spec& spec) {
   std::vector<Dim> dims = RolesOf(x, StridesOf(x), spec);
-  return HasGeometry(spec) || Join(&dims);
+  return HasBlock(spec) || Join(&dims);
 }
 
 View ViewOf(const Tensor& x, const std::vector<int64_t>& strides, void* data, const Spec& spec, int64_t first_sample) {
   std::vector<Dim> dims = RolesOf(x, strides, spec);
-  if (!HasGeometry(spec) && !Join(&dims)) Check(Status::Internal("x: its strides do not fit three map dimensions"));
+  if (!HasBlock(spec) && !Join(&dims)) Check(Status::Internal("x: its strides do not fit three map dimensions"));
   View view;
   view.data = data;
   view.dtype = DTypeOf(x);

@@ -25,7 +25,7 @@ void Check(const Status& status);
 
 Spec SpecOf(std::string_view line);
 
-// 1 if x is in channels-last order and not contiguous, for any number of map dimensions up to three; else 0.
+// Channels last if x is in that order and not contiguous, with one to three map dimensions; else channels first.
 Layout LayoutOf(const Tensor& x);
 // Strides of a dense tensor of these sizes.
 std::vector<int64_t> DenseStrides(const Tensor& x, Layout layout);

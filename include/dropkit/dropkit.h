@@ -11,17 +11,19 @@
 //     index 0. y is independent of the split for normalize=none|asked|expected and over=sample|plane; for over=tensor
 //     when `kept` and `total` are those of the whole batch.
 //  2. The probability used is T / 2^32, T = round(p * 2^32); gains come from T or from the counts, never from p.
-//  3. Bit 1 = keep, least significant first, in the memory order of x. A mask may be coarse: it carries strides.
+//  3. Bit 1 = keep, least significant first, in the memory order of x where that is dense with channels first or last
+//     (else channels first). A mask may be coarse: it carries strides.
 //  4. Sample and Apply do not synchronise with the host and, given scratch, do not allocate.
 //  5. Kept: t = x * a, then t + b only if b != 0. Dropped: d if c == 0, else x * c, then + d. Each step is one f32
 //     operation (f64 for f64 tensors), round to nearest even, never contracted; then one conversion to the dtype. A
 //     dropped NaN or Inf becomes exactly the fill value. All dropped gives the fill value everywhere, never NaN. p = 0
-//     gives y bitwise equal to x. A p read from memory that is NaN or outside [0, 1] makes every output NaN.
+//     gives y bitwise equal to x but for a NaN's payload. A p read from memory that is NaN or outside [0, 1] makes every output NaN.
 //  6. The backward pass is the same Apply on the same bits; it is linear, so it differentiates again.
 //  7. Nothing here prints, aborts or throws: a must-use Status names the argument, its value and the values allowed, and
 //     then nothing has been written.
 //
-// The draw is defined to the last bit in docs/draws.md. Functions are thread-safe unless they share an output.
+// The draw is defined to the last bit in docs/draws.md. Functions are thread-safe unless they share an output or
+// scratch.
 #ifndef DROPKIT_DROPKIT_H_
 #define DROPKIT_DROPKIT_H_
 
@@ -103,6 +105,11 @@ DROPKIT_API Status ParseCase(std::string_view line, Spec* spec, float* p);
 enum class SpecForm : uint8_t { kShort, kFull };
 DROPKIT_API std::string PrintSpec(const Spec& spec, SpecForm form = SpecForm::kShort);
 
+// What a binding must know of a method to choose the view: whether it has block or square sizes, which belong to axes, and
+// whether it drops weights.
+DROPKIT_API bool HasBlock(const Spec& spec);
+DROPKIT_API bool DropsWeights(const Spec& spec);
+
 // A row of the method table, for people and for bindings: what `dropkit methods` prints.
 struct MethodInfo {
   std::string name, unit, spread, keys, paper, full_line;
@@ -163,9 +170,13 @@ struct ParallelFor {
 };
 
 struct Exec {
-  const char* backend = nullptr;   // name in Backends(); null: the environment's DROPKIT_BACKEND, else the first available
+  // Name in Backends(). Null: the environment's DROPKIT_BACKEND, else the first available, among those that work on host
+  // memory; who has device memory names the backend.
+  const char* backend = nullptr;
   void* stream = nullptr;          // device backends: the stream to launch on
-  void* scratch = nullptr;         // at least ScratchBytes(); null: a buffer of the calling thread that the library keeps
+  // At least ScratchBytes() bytes of the running device's memory, at an address that 64 divides, for this call alone while
+  // it runs. Null, on host backends only: a buffer of the calling thread that the library keeps.
+  void* scratch = nullptr;
   size_t scratch_bytes = 0;
   ParallelFor parallel_for;        // run == null: the library's own pool, made on first use, anew in a forked child
 };
@@ -225,14 +236,13 @@ class DROPKIT_API MaskStorage {
 enum class Pass : uint8_t { kForward, kBackward };
 
 // Draws. `x` gives shape, layout and first_sample (its data is not read). mask's pointers must be set; the rest is
-// filled as by Describe. Draws only under `key`: one field, plus centres for cutout. Cost on the CPU: 0.02 to 0.2 copies
-// of the tensor for dropblock.
+// filled as by Describe. Draws only under `key`: one field, plus centres for cutout.
 DROPKIT_API Status Sample(const Spec& spec, Probability p, Key key, const View& x, const Exec& exec, Mask* mask);
-// y = the affine maps of the pass on x. y has x's sizes, any strides and dtype f32 to f64 equal to x's; y may be x. One
-// read, one write. Draws nothing but fill=noise's values. kBackward: dropped elements get 0.
+// y = the affine maps of the pass on x. y has x's sizes and dtype, any strides without a 0, and is x itself (same data and
+// strides) or does not overlap it. One read, one write. Draws nothing but fill=noise's values. kBackward: dropped elements get 0.
 DROPKIT_API Status Apply(const Mask& mask, Pass pass, const View& x, const View& y, const Exec& exec);
-// Sample and a forward Apply: equal to them bit for bit.
-DROPKIT_API Status Drop(const Spec& spec, Probability p, Key key, const View& x, const View& y, const Exec& exec, Mask* mask);
+// Sample and Apply: equal to them bit for bit. With kBackward, the gradient from the key and p alone (recompute).
+DROPKIT_API Status Drop(const Spec& spec, Probability p, Key key, Pass pass, const View& x, const View& y, const Exec& exec, Mask* mask);
 // As Sample, but which units fire is given: one byte each, 0 or not, dense and row-major as [samples][channels][positions]
 // (1 sample if shared over the batch, 1 channel if shared over channels or the unit has none; positions as in
 // docs/draws.md, section 4; for cutout the positions of its centre). p gives T for the gain laws that use it; a bad p in
@@ -250,7 +260,8 @@ DROPKIT_API Status Unpack(const Mask& mask, uint8_t* keep);
 struct Gain {
   double a = 1, b = 0, c = 0, d = 0;   // kept y = a x + b, dropped y = c x + d
 };
-// The maps that Apply uses for sample n, channel c of a mask in host memory.
+// The maps that Apply uses for sample n, channel c of a mask in host memory. NaNs for a p that was bad in memory; d of
+// fill=noise is a draw an element, and 0 here.
 DROPKIT_API Status GainOf(const Mask& mask, Pass pass, int64_t n, int64_t c, DType dtype, Gain* gain);
 
 struct RateInfo {

@@ -67,7 +67,9 @@ Loop MakeLoop(const Mask& mask, const View& x, const View& y, bool needs_place) 
     cells *= x.size[i];
   }
   all[1] = {x.channels, x.channel_stride, y.channel_stride, mask.channel_stride, 0, channel, needs_place ? cells : 0};
-  std::stable_sort(all.begin(), all.end(), [](const Step& a, const Step& b) { return std::llabs(a.y) > std::llabs(b.y); });
+  for (int i = 1; i < 5; ++i) {   // by insertion: std::stable_sort allocates
+    for (int j = i; j > 0 && std::llabs(all[j - 1].y) < std::llabs(all[j].y); --j) std::swap(all[j - 1], all[j]);
+  }
   Loop loop;
   for (const Step& step : all) {
     if (step.size == 1) continue;
@@ -111,7 +113,6 @@ struct Job {
   const Mask& mask;
   const View& x;
   const View& y;
-  Pass pass;
   Loop loop;
   double gain = 1.0;            // when it is the same for all rows
   bool gain_per_row = false;    // normalize=kept over sample or plane
@@ -277,7 +278,7 @@ Status Apply(const Mask& mask, Pass pass, const View& x, const View& y, const Ex
   Plan plan;
   if (Status status = MakePlan(spec, x, &plan); !status.ok()) return status;
   const bool noise = spec.fill == Fill::kNoise && pass == Pass::kForward;
-  Job job{mask, x, y, pass, MakeLoop(mask, x, y, noise)};
+  Job job{mask, x, y, MakeLoop(mask, x, y, noise)};
   job.gain_per_row = spec.normalize == Normalize::kKept && spec.over != Over::kTensor;
   if (!job.gain_per_row && *mask.threshold <= kOne) {
     const Coverage coverage = CoverageIn(spec, plan, exec);
@@ -304,11 +305,11 @@ namespace {
 size_t ScratchOf(const Spec& spec, const View& x, const Exec&) {
   Plan plan;
   if (!NeedsCoverage(spec) || !MakePlan(spec, x, &plan).ok()) return 0;
-  return MostClasses(plan) * sizeof(CoverageClass);
+  return static_cast<size_t>(MostClasses(plan)) * sizeof(CoverageClass);
 }
 
 }  // namespace
 
-const Backend kCpuBackend = {"cpu", [] { return static_cast<const char*>(nullptr); }, ScratchOf, cpu::Sample, cpu::Spread, cpu::Pack, cpu::Apply};
+const Backend kCpuBackend = {"cpu", [] { return static_cast<const char*>(nullptr); }, ScratchOf, cpu::Sample, cpu::Spread, cpu::Pack, FinishEmptyOnHost, cpu::Apply};
 
 }  // namespace dropkit

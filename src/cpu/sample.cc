@@ -2,7 +2,6 @@
 // whole samples when channels are last), so no two tasks share a word. A task sets its words, draws the tiles of 512 lanes
 // that touch its planes (a tile that two tasks touch is drawn by both: the draw is a function of its place), and clears
 // what fired. A second pass counts.
-#include <atomic>
 #include <bit>
 #include <numeric>
 
@@ -30,7 +29,8 @@ struct LaneSource {
     if (given) {
       TileOfBytes(given + n * lanes, tile, end, bits);
     } else {
-      DrawTile(law, digits_key, overlay_key, static_cast<uint32_t>(tile), GlobalSample(n), bits);
+      const int tile_lanes = static_cast<int>(std::min<int64_t>(kTileLanes, lanes - tile * kTileLanes));
+      DrawTile(law, digits_key, overlay_key, static_cast<uint32_t>(tile), GlobalSample(n), tile_lanes, bits);
     }
     for (int i = 0; i < kTileWords; ++i) {
       const int64_t first = tile * kTileLanes + 64 * i;
@@ -157,7 +157,7 @@ Cut CutIntoTasks(const Plan& plan, const Mask& mask, const Exec& exec) {
   const bool planes_interleave = cut.channels > 1 && mask.channel_stride != cut.plane_bits;
   const int64_t unit = planes_interleave ? cut.channels : 1;   // planes that must stay together
   const int64_t aligned = unit * (64 / std::gcd<int64_t>(64, unit * cut.plane_bits));
-  const int64_t wanted = std::max(cut.planes / (4 * MaxThreads(exec)), kLeastBitsOfTask / cut.plane_bits);
+  const int64_t wanted = std::max(cut.planes / (int64_t{4} * MaxThreads(exec)), kLeastBitsOfTask / cut.plane_bits);
   cut.planes_of_task = std::max<int64_t>(1, wanted / aligned) * aligned;
   cut.tasks = (cut.planes + cut.planes_of_task - 1) / cut.planes_of_task;
   return cut;

@@ -12,6 +12,6 @@ size_t NoScratch(const Spec&, const View&, const Exec&) { return 0; }
 }  // namespace
 
 const Backend kReferenceBackend = {"reference",       Unavailable,     NoScratch,       reference::Sample,
-                                   reference::Spread, reference::Pack, reference::Apply};
+                                   reference::Spread, reference::Pack, FinishEmptyOnHost, reference::Apply};
 
 }  // namespace dropkit

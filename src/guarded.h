@@ -1,0 +1,25 @@
+// The library's outermost frame: nothing throws across its boundary, so running out of memory is a Status as all else.
+#ifndef DROPKIT_SRC_GUARDED_H_
+#define DROPKIT_SRC_GUARDED_H_
+
+#include <exception>
+#include <new>
+
+#include "dropkit/dropkit.h"
+
+namespace dropkit {
+
+template <typename Call>
+Status Guarded(Call call) {
+  try {
+    return call();
+  } catch (const std::bad_alloc&) {
+    return Status::Unavailable("out of memory");
+  } catch (const std::exception& error) {
+    return Status::Internal(std::string("unexpected: ") + error.what());
+  }
+}
+
+}  // namespace dropkit
+
+#endif  // DROPKIT_SRC_GUARDED_H_
