@@ -46,13 +46,13 @@ def is_last(y):
 def test_schemas():
     draws = "str spec, Tensor key, float p, Tensor? p_device=None, int first_sample=0"
     applies = (
-        "Tensor bits, Tensor counts, str spec, Tensor key, bool channels_last, bool backward, int first_sample=0, "
+        "Tensor bits, Tensor counts, str spec, bool channels_last, bool backward, Tensor? key=None, int first_sample=0, "
         "int? total=None"
     )
     expected = {
-        "sample": f"(Tensor x, {draws}) -> (Tensor bits, Tensor counts)",
+        "sample": f"(Tensor x, {draws}, bool channels_last=False) -> (Tensor bits, Tensor counts)",
         "drop": f"(Tensor x, {draws}) -> (Tensor y, Tensor bits, Tensor counts)",
-        "drop_": f"(Tensor(a!) x, {draws}) -> (Tensor bits, Tensor counts)",
+        "drop_": f"(Tensor(a!) x, {draws}, bool channels_last=False) -> (Tensor bits, Tensor counts)",
         "apply": f"(Tensor x, {applies}) -> Tensor",
         "apply_": f"(Tensor(a!) x, {applies}) -> ()",
     }
@@ -67,7 +67,7 @@ def test_drop_is_sample_and_apply(spec, dtype):
     y, bits, counts = OPS.drop(x, spec, a_key(), 0.4)
     again = OPS.sample(x, spec, a_key(), 0.4)
     assert torch.equal(bits, again[0]) and torch.equal(counts, again[1])
-    assert torch.equal(y, OPS.apply(x, bits, counts, spec, a_key(), False, False))
+    assert torch.equal(y, OPS.apply(x, bits, counts, spec, False, False))
     assert counts[0] == round(float(torch.tensor(0.4)) * 2**32)
     assert not torch.equal(y, x) and y.count_nonzero() > 0
     other = OPS.drop(x, spec, a_key(2), 0.4)
@@ -84,9 +84,9 @@ def test_channels_last_equals_contiguous(spec, dtype):
     assert y_last.is_contiguous(memory_format=CHANNELS_LAST)
     assert torch.equal(y, y_last) and torch.equal(counts, counts_last)
     grad = torch.randn_like(x)
-    dx = OPS.apply(grad, bits, counts, spec, a_key(), False, True)
+    dx = OPS.apply(grad, bits, counts, spec, False, True)
     for g in (grad, grad.contiguous(memory_format=CHANNELS_LAST)):
-        dx_last = OPS.apply(g, bits_last, counts_last, spec, a_key(), is_last(y_last), True)
+        dx_last = OPS.apply(g, bits_last, counts_last, spec, is_last(y_last), True)
         assert dx_last.is_contiguous(memory_format=CHANNELS_LAST)
         assert torch.equal(dx, dx_last)
 
@@ -99,7 +99,7 @@ def test_other_ranks_keep_their_order(spec):
         y, bits, counts = OPS.drop(x, spec, a_key(), 0.4)
         assert y.stride() == x.stride()
         assert torch.equal(y, OPS.drop(x.contiguous(), spec, a_key(), 0.4)[0])
-        dx = OPS.apply(x.contiguous(), bits, counts, spec, a_key(), is_last(y), False)
+        dx = OPS.apply(x.contiguous(), bits, counts, spec, is_last(y), False)
         assert dx.stride() == x.stride() and torch.equal(dx, y)
 
 
@@ -117,12 +117,34 @@ def test_in_place_equals_out_of_place(spec):
         y, bits, counts = OPS.drop(x, spec, a_key(), 0.4)
         base = torch.empty_strided(x.shape, x.stride()).copy_(x)
         dropped = base.clone(memory_format=torch.preserve_format)
-        dropped_bits, dropped_counts = OPS.drop_(dropped, spec, a_key(), 0.4)
+        dropped_bits, dropped_counts = OPS.drop_(dropped, spec, a_key(), 0.4, None, 0, is_last(y))
         assert torch.equal(y, dropped)
         assert torch.equal(bits, dropped_bits) and torch.equal(counts, dropped_counts)
         applied = base.clone(memory_format=torch.preserve_format)
-        assert OPS.apply_(applied, bits, counts, spec, a_key(), is_last(y), False) is None
+        assert OPS.apply_(applied, bits, counts, spec, is_last(y), False) is None
         assert torch.equal(y, applied)
+
+
+@pytest.mark.parametrize("spec", SPECS)
+@pytest.mark.parametrize("last", [False, True])
+def test_order_of_bits_is_the_callers(spec, last):
+    for x in (an_input(), *strided_inputs(), an_input(shape=(2, 4, 6, 12))[:, :, :, ::2]):
+        y = OPS.drop(x.contiguous(), spec, a_key(), 0.4)[0]
+        bits, counts = OPS.sample(x, spec, a_key(), 0.4, None, 0, last)
+        assert torch.equal(OPS.apply(x, bits, counts, spec, last, False), y)
+        dropped = torch.empty_strided(x.shape, x.stride()).copy_(x)
+        own_bits, own_counts = OPS.drop_(dropped, spec, a_key(), 0.4, None, 0, last)
+        assert torch.equal(dropped, y) and torch.equal(own_bits, bits) and torch.equal(own_counts, counts)
+
+
+def test_noise_asks_for_its_key():
+    x = an_input()
+    y, bits, counts = OPS.drop(x, "dropout:fill=noise", a_key(), 0.4)
+    assert torch.equal(OPS.apply(x, bits, counts, "dropout:fill=noise", False, False, a_key()), y)
+    with pytest.raises(RuntimeError, match="mask.key = null"):
+        OPS.apply(x, bits, counts, "dropout:fill=noise", False, False)
+    with pytest.raises(RuntimeError, match="total = 0"):
+        OPS.apply(x, bits, counts, "dropout", False, False, None, 0, 0)
 
 
 def test_in_place_on_dimensions_that_do_not_join():
@@ -136,7 +158,7 @@ def test_backward_pass_is_the_forward_mask():
     x = an_input()
     spec = "dropout:fill=7"
     y, bits, counts = OPS.drop(x, spec, a_key(), 0.4)
-    dx = OPS.apply(torch.ones_like(x), bits, counts, spec, a_key(), False, True)
+    dx = OPS.apply(torch.ones_like(x), bits, counts, spec, False, True)
     assert torch.equal(dx == 0, y == 7)
     assert torch.equal(torch.where(dx == 0, torch.tensor(7.0), x * dx), y)
 
@@ -160,7 +182,7 @@ def test_counts_of_the_whole_batch():
     total[1] = sum(mask[1][1:].sum() for mask in masks)
     assert total[1] == counts[1:].sum()
     joined = [
-        OPS.apply(part, bits, total, spec, a_key(), False, False, first, x.numel())
+        OPS.apply(part, bits, total, spec, False, False, None, first, x.numel())
         for (part, first), (bits, _) in zip(parts, masks, strict=True)
     ]
     assert torch.equal(y, torch.cat(joined))
@@ -170,7 +192,7 @@ def test_counts_of_the_whole_batch():
 def test_opcheck_schema(spec):
     x = an_input()
     _, bits, counts = OPS.drop(x, spec, a_key(), 0.4)
-    applies = (bits, counts, spec, a_key(), False, False)
+    applies = (bits, counts, spec, False, False)
     for name in ("drop", "sample", "drop_"):
         torch.library.opcheck(getattr(OPS, name).default, (x.clone(), spec, a_key(), 0.4), test_utils="test_schema")
     for name in ("apply", "apply_"):
@@ -201,8 +223,8 @@ def test_errors_say_what_is_allowed():
         "key: Float": lambda: OPS.drop(x, "dropout", key.float(), 0.5),
         "p_device": lambda: OPS.drop(x, "dropout", key, 0.5, torch.tensor([0.1, 0.2])),
         "first_sample": lambda: OPS.drop(x, "dropout", key, 0.5, None, -1),
-        "bits": lambda: OPS.apply(x, bits[1:], counts, "dropout", key, False, False),
-        "counts": lambda: OPS.apply(x, bits, counts[1:], "dropout", key, False, False),
+        "bits": lambda: OPS.apply(x, bits[1:], counts, "dropout", False, False),
+        "counts": lambda: OPS.apply(x, bits, counts[1:], "dropout", False, False),
     }
     for message, call in cases.items():
         with pytest.raises(RuntimeError, match=message):
