@@ -8,15 +8,17 @@ JOBS ?= $(shell nproc)
 PYTHON = .venv/bin/python
 export CTEST_OUTPUT_ON_FAILURE = 1
 
+# The program and what it links; the tests are built by `make test`.
 build: setup
 	cmake --preset default
-	cmake --build --preset default -j $(JOBS)
+	cmake --build --preset default -j $(JOBS) --target dropkit_cli
 
 setup:
 	./setup.sh
 
 # One run of ctest covers the plain and the sanitizer build, so its last line counts every test.
 test: build lint
+	cmake --build --preset default -j $(JOBS)
 	cmake --preset sanitize
 	cmake --build --preset sanitize -j $(JOBS)
 	@DROPKIT_SANITIZED_TESTS=$(CURDIR)/build/sanitize ctest --preset default -j $(JOBS) --no-tests=error \

@@ -73,7 +73,8 @@ std::vector<int64_t> ReadShape(std::string_view text) {
 Layout ReadLayout(const std::string& text) {
   if (text == "first") return Layout::kChannelsFirst;
   if (text == "last") return Layout::kChannelsLast;
-  throw CLI::ValidationError("--layout", "'" + text + "'" + DidYouMean(text, {"first", "last"}) + " allowed: first, last");
+  throw CLI::ValidationError("--layout",
+                             "'" + text + "'" + DidYouMean(text, {"first", "last"}) + " allowed: first, last");
 }
 
 MaskJob ReadOptions(const MaskOptions& options) {

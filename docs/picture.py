@@ -1,7 +1,8 @@
 """Draws docs/picture.svg: what each method drops, on 2 samples x 4 channels of 28x28, from the program's own masks.
 
-    .venv/bin/python docs/picture.py [build/dropkit]
+.venv/bin/python docs/picture.py [build/dropkit]
 """
+
 import os
 import subprocess
 import sys
@@ -25,8 +26,11 @@ def mask_of(program, case):
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "mask.npy")
         shape = f"{SAMPLES},{CHANNELS},{SIDE},{SIDE}"
-        subprocess.run([program, "mask", case, "--shape", shape, "--seed", "11", "--npy", path], check=True,
-                       stdout=subprocess.DEVNULL)
+        subprocess.run(
+            [program, "mask", case, "--shape", shape, "--seed", "11", "--npy", path],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
         return numpy.load(path)
 
 
@@ -37,9 +41,15 @@ def runs_of_zeros(row):
 
 
 def map_svg(plane, x, y):
-    parts = [f'<rect x="{x}" y="{y}" width="{SIDE * SCALE}" height="{SIDE * SCALE}" fill="{KEPT}" stroke="#888" stroke-width="1"/>']
-    path = "".join(f"M{x + a * SCALE} {y + i * SCALE}h{(b - a) * SCALE}v{SCALE}h{-(b - a) * SCALE}z"
-                   for i, row in enumerate(plane) for a, b in runs_of_zeros(row))
+    parts = [
+        f'<rect x="{x}" y="{y}" width="{SIDE * SCALE}" height="{SIDE * SCALE}" '
+        f'fill="{KEPT}" stroke="#888" stroke-width="1"/>'
+    ]
+    path = "".join(
+        f"M{x + a * SCALE} {y + i * SCALE}h{(b - a) * SCALE}v{SCALE}h{-(b - a) * SCALE}z"
+        for i, row in enumerate(plane)
+        for a, b in runs_of_zeros(row)
+    )
     if path:
         parts.append(f'<path d="{path}" fill="{DROPPED}"/>')
     return "".join(parts)
@@ -49,8 +59,10 @@ def main(program):
     step = SIDE * SCALE + GAP
     width = LEFT + SAMPLES * (CHANNELS * step + 2 * GAP)
     height = TOP + len(CASES) * step
-    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
-             'font-family="sans-serif"><rect width="100%" height="100%" fill="white"/>']
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
+        'font-family="sans-serif"><rect width="100%" height="100%" fill="white"/>'
+    ]
     for n in range(SAMPLES):
         x = LEFT + n * (CHANNELS * step + 2 * GAP)
         parts.append(f'<text x="{x}" y="{TOP - 14}" font-size="15">sample {n}, channels 0 to {CHANNELS - 1}</text>')
@@ -59,7 +71,9 @@ def main(program):
         mask = mask_of(program, case)
         parts.append(f'<text x="10" y="{y + 38}" font-size="18" font-weight="bold">{name}</text>')
         label, _, p = case.rpartition("@")
-        parts.append(f'<text x="10" y="{y + 60}" font-size="11" fill="#333">{label.replace(",rate=", ", rate=")} @ {p}</text>')
+        parts.append(
+            f'<text x="10" y="{y + 60}" font-size="11" fill="#333">{label.replace(",rate=", ", rate=")} @ {p}</text>'
+        )
         for n in range(SAMPLES):
             for c in range(CHANNELS):
                 parts.append(map_svg(mask[n, c], LEFT + n * (CHANNELS * step + 2 * GAP) + c * step, y))

@@ -22,7 +22,8 @@ std::vector<std::string> BackendNames() {
 Status Unknown(const std::string& where, const char* name) {
   std::string known;
   for (const std::string& word : BackendNames()) known += (known.empty() ? "" : ", ") + word;
-  return Status::Invalid(where + " '" + name + "' is not a backend" + DidYouMean(name, BackendNames()) + " known: " + known);
+  return Status::Invalid(where + " '" + name + "' is not a backend" + DidYouMean(name, BackendNames()) +
+                         " known: " + known);
 }
 
 }  // namespace
@@ -68,7 +69,8 @@ std::string BuildInfo() {
   text += "unknown compiler";
 #endif
   text += ", backends:";
-  for (const BackendInfo& info : Backends()) text += " " + info.name + (info.available ? "" : " (off: " + info.why + ")");
+  for (const BackendInfo& info : Backends())
+    text += " " + info.name + (info.available ? "" : " (off: " + info.why + ")");
   return text + ", cuda (off: not built)";
 }
 

@@ -71,7 +71,7 @@ DROPKIT_HOST_DEVICE float ToFloat(BFloat16 value) { return FloatOfBits(uint32_t{
 
 DROPKIT_HOST_DEVICE BFloat16 ToBFloat16(float value) {
   const uint32_t bits = BitsOfFloat(value);
-  if ((bits & 0x7FFFFFFFu) > 0x7F800000u) return {static_cast<uint16_t>((bits >> 16) | 0x40)};   // a quiet NaN
+  if ((bits & 0x7FFFFFFFu) > 0x7F800000u) return {static_cast<uint16_t>((bits >> 16) | 0x40)};  // a quiet NaN
   return {static_cast<uint16_t>((bits + 0x7FFFu + ((bits >> 16) & 1)) >> 16)};
 }
 
@@ -88,13 +88,13 @@ DROPKIT_HOST_DEVICE Float16 ToFloat16(float value) {
   const uint32_t sign = (bits >> 16) & 0x8000u;
   const uint32_t magnitude = bits & 0x7FFFFFFFu;
   if (magnitude > 0x7F800000u) return {static_cast<uint16_t>(sign | 0x7E00u)};
-  if (magnitude >= 0x477FF000u) return {static_cast<uint16_t>(sign | 0x7C00u)};   // 65520 and more round to infinity
+  if (magnitude >= 0x477FF000u) return {static_cast<uint16_t>(sign | 0x7C00u)};  // 65520 and more round to infinity
   if (magnitude < 0x38800000u) {
     // Below 2^-14: adding 2^-1 makes the f32 adder round to a multiple of 2^-24, the subnormal step of f16.
     const uint32_t rounded = BitsOfFloat(FloatOfBits(magnitude) + 0.5f);
     return {static_cast<uint16_t>(sign | (rounded - 0x3F000000u))};
   }
-  const uint32_t rebiased = magnitude - 0x38000000u;   // exponent bias 127 -> 15
+  const uint32_t rebiased = magnitude - 0x38000000u;  // exponent bias 127 -> 15
   return {static_cast<uint16_t>(sign | ((rebiased + 0xFFFu + ((rebiased >> 13) & 1)) >> 13))};
 }
 

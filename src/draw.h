@@ -1,5 +1,5 @@
-// docs/draws.md in code: from key and p to "does lane i of sample s fire". Host and device inline; what decides a bit is
-// here and nowhere else. f64 expressions are written one operation at a time, in the page's order; the build forbids
+// docs/draws.md in code: from key and p to "does lane i of sample s fire". Host and device inline; what decides a bit
+// is here and nowhere else. f64 expressions are written one operation at a time, in the page's order; the build forbids
 // contraction (-ffp-contract=off; the device uses its _rn intrinsics' equivalent, -fmad=false).
 #ifndef DROPKIT_SRC_DRAW_H_
 #define DROPKIT_SRC_DRAW_H_
@@ -29,7 +29,7 @@ struct CallKey {
 enum class Tag : uint32_t { kDigits = 1, kOverlay = 2, kCentres = 3, kNoise = 4 };
 
 inline constexpr double kTwo32 = 4294967296.0;
-inline constexpr uint64_t kOne = uint64_t{1} << 32;   // probability 1, in units of 2^-32
+inline constexpr uint64_t kOne = uint64_t{1} << 32;  // probability 1, in units of 2^-32
 inline constexpr int kTileLanes = 512;
 inline constexpr int kTileWords = kTileLanes / 64;
 inline constexpr int kMostThresholds = 32;
@@ -55,7 +55,8 @@ DROPKIT_HOST_DEVICE Words4 Philox(Words4 counter, CallKey key) {
 }
 
 DROPKIT_HOST_DEVICE CallKey MakeCallKey(uint64_t seed, uint64_t offset, Tag tag) {
-  const Words4 words = Philox({{Low32(offset), High32(offset), static_cast<uint32_t>(tag), 0}}, {{Low32(seed), High32(seed)}});
+  const Words4 words =
+      Philox({{Low32(offset), High32(offset), static_cast<uint32_t>(tag), 0}}, {{Low32(seed), High32(seed)}});
   return {{words.word[0], words.word[1]}};
 }
 
@@ -80,12 +81,12 @@ DROPKIT_HOST_DEVICE uint64_t Quantise(double probability) {
 
 // How lanes of probability Q / 2^32 are drawn: section 5's split and section 6's table.
 struct LaneLaw {
-  bool none = false, all = false;   // Q = 0, Q = 2^32
-  bool inverted = false;            // the drawn lanes are those that do not fire
-  uint32_t digits = 0;              // D
-  uint32_t rest = 0;                // E
-  int num_digit_calls = 0;          // m
-  int rounds = 0;                   // of the overlay; 0: no overlay
+  bool none = false, all = false;  // Q = 0, Q = 2^32
+  bool inverted = false;           // the drawn lanes are those that do not fire
+  uint32_t digits = 0;             // D
+  uint32_t rest = 0;               // E
+  int num_digit_calls = 0;         // m
+  int rounds = 0;                  // of the overlay; 0: no overlay
   int num_thresholds = 0;
   uint32_t threshold[kMostThresholds] = {};
 };
@@ -146,8 +147,8 @@ DROPKIT_HOST_DEVICE LaneLaw MakeLaneLaw(uint64_t q) {
 
 // The fired lanes of one tile: bit i of bits is lane 512 tile + i. Bits from `lanes`, those that the sample has in this
 // tile, are unspecified.
-DROPKIT_HOST_DEVICE void DrawTile(const LaneLaw& law, CallKey digits_key, CallKey overlay_key, uint32_t tile, uint64_t sample,
-                                  int lanes, uint64_t bits[kTileWords]) {
+DROPKIT_HOST_DEVICE void DrawTile(const LaneLaw& law, CallKey digits_key, CallKey overlay_key, uint32_t tile,
+                                  uint64_t sample, int lanes, uint64_t bits[kTileWords]) {
   for (int i = 0; i < kTileWords; ++i) bits[i] = law.all ? ~uint64_t{0} : 0;
   if (law.none || law.all) return;
   for (int group = 0; law.digits != 0 && group * 128 < lanes; ++group) {
@@ -184,7 +185,7 @@ DROPKIT_HOST_DEVICE int64_t UniformBelow(uint32_t word, int64_t count) {
 
 // ---------------------------------------------------------------- fill=noise
 
-DROPKIT_HOST_DEVICE double NaturalLog(double h) {   // h in (0, 1)
+DROPKIT_HOST_DEVICE double NaturalLog(double h) {  // h in (0, 1)
   int halvings = 0;
   while (h < 1.0) {
     h = h * 2.0;

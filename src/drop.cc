@@ -13,7 +13,8 @@
 namespace dropkit {
 namespace {
 
-// The backend, and an Exec whose scratch is set: the caller's if it suffices, else (none given) the calling thread's own.
+// The backend, and an Exec whose scratch is set: the caller's if it suffices, else (none given) the calling thread's
+// own.
 Status Prepare(const Spec& spec, const View& x, const Exec& exec, const Backend** backend, Exec* ready) {
   if (Status status = FindBackend(exec, backend); !status.ok()) return status;
   const size_t needed = (*backend)->scratch_bytes(spec, x, exec);
@@ -21,7 +22,8 @@ Status Prepare(const Spec& spec, const View& x, const Exec& exec, const Backend*
   if (!exec.scratch) {
     ready->scratch = ThreadScratch(needed);
     ready->scratch_bytes = needed;
-    if (needed > 0 && !ready->scratch) return Status::Unavailable("out of memory: scratch of " + std::to_string(needed) + " bytes");
+    if (needed > 0 && !ready->scratch)
+      return Status::Unavailable("out of memory: scratch of " + std::to_string(needed) + " bytes");
     return Status();
   }
   if (exec.scratch_bytes < needed) {
@@ -91,7 +93,8 @@ Status Spread(const Spec& spec, Probability p, const uint8_t* seeds, const View&
 
 Status Pack(const Spec& spec, Probability p, const uint8_t* keep, const View& x, const Exec& exec, Mask* mask) {
   if (spec.method != Method::kDropout || spec.share != Share::kNone) {
-    return Status::Invalid("spec = " + PrintSpec(spec) + "; allowed for Pack: dropout with share=none, a unit an element");
+    return Status::Invalid("spec = " + PrintSpec(spec) +
+                           "; allowed for Pack: dropout with share=none, a unit an element");
   }
   Mask described;
   if (Status status = DescribeInto(spec, p, x, mask, &described); !status.ok()) return status;
@@ -119,7 +122,8 @@ Status Apply(const Mask& mask, Pass pass, const View& x, const View& y, const Ex
   return Guarded([&] { return backend->apply(mask, pass, x, y, ready); });
 }
 
-Status Drop(const Spec& spec, Probability p, Key key, Pass pass, const View& x, const View& y, const Exec& exec, Mask* mask) {
+Status Drop(const Spec& spec, Probability p, Key key, Pass pass, const View& x, const View& y, const Exec& exec,
+            Mask* mask) {
   if (Status status = ValidateView("x", x, true); !status.ok()) return status;
   if (Status status = ValidateOutput(x, y); !status.ok()) return status;
   if (Status status = Sample(spec, p, key, x, exec, mask); !status.ok()) return status;

@@ -1,6 +1,6 @@
-// A small pool of std::threads: made on first use, sleeping between calls, taken by one caller at a time (a second caller,
-// or a task that calls again, runs its work itself). A forked child has no copies of the threads, so the first call there
-// makes a new pool; the parent's is left alone, because its locks may be held.
+// A small pool of std::threads: made on first use, sleeping between calls, taken by one caller at a time (a second
+// caller, or a task that calls again, runs its work itself). A forked child has no copies of the threads, so the first
+// call there makes a new pool; the parent's is left alone, because its locks may be held.
 #include "exec.h"
 
 #include <unistd.h>
@@ -18,14 +18,14 @@ namespace {
 
 constexpr int kMostThreads = 1024;
 
-thread_local bool inside_task = false;   // this thread runs tasks, so a call from one of them runs its own
+thread_local bool inside_task = false;  // this thread runs tasks, so a call from one of them runs its own
 
 class Pool {
  public:
   explicit Pool(int threads) : owner_(getpid()), threads_(threads) {
     try {
       for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { Work(); });
-    } catch (...) {   // fewer threads than asked for: the work is the same, only slower
+    } catch (...) {  // fewer threads than asked for: the work is the same, only slower
     }
   }
 
@@ -93,8 +93,8 @@ class Pool {
 
   const pid_t owner_;
   const int threads_;
-  std::mutex caller_;   // held by the caller whose tasks run
-  std::mutex mutex_;    // guards what follows, but for next_
+  std::mutex caller_;  // held by the caller whose tasks run
+  std::mutex mutex_;   // guards what follows, but for next_
   std::condition_variable wake_, done_;
   bool stopping_ = false;
   uint64_t generation_ = 0;
@@ -103,7 +103,7 @@ class Pool {
   void* argument_ = nullptr;
   int64_t count_ = 0;
   std::atomic<int64_t> next_{0};
-  std::vector<std::thread> workers_;   // last: the threads use all of the above
+  std::vector<std::thread> workers_;  // last: the threads use all of the above
 };
 
 std::atomic<int> asked_threads{0};
@@ -115,9 +115,9 @@ int PoolThreads() {
   return cores;
 }
 
-// The pool for this process and thread count. Shared, so that a change of SetThreads leaves running calls their pool. Never
-// destroyed at exit: other static destructors may still call the library. A child replaces mutex and pool: the parent's
-// may have been locked at the fork.
+// The pool for this process and thread count. Shared, so that a change of SetThreads leaves running calls their pool.
+// Never destroyed at exit: other static destructors may still call the library. A child replaces mutex and pool: the
+// parent's may have been locked at the fork.
 struct PoolPlace {
   std::mutex mutex;
   std::shared_ptr<Pool> pool;
@@ -146,7 +146,7 @@ void RunOnPool(void*, int64_t count, void (*task)(void*, int64_t), void* argumen
   std::shared_ptr<Pool> pool;
   try {
     pool = CurrentPool();
-  } catch (...) {   // no thread or memory to be had: the caller's own thread does the work
+  } catch (...) {  // no thread or memory to be had: the caller's own thread does the work
     for (int64_t i = 0; i < count; ++i) task(argument, i);
     return;
   }
@@ -159,7 +159,8 @@ ParallelFor PoolParallelFor() { return {PoolThreads(), RunOnPool, nullptr}; }
 
 Status SetThreads(int threads) {
   if (threads < 0 || threads > kMostThreads) {
-    return Status::Invalid("threads: " + std::to_string(threads) + "; allowed: 0 (one per core) to " + std::to_string(kMostThreads));
+    return Status::Invalid("threads: " + std::to_string(threads) + "; allowed: 0 (one per core) to " +
+                           std::to_string(kMostThreads));
   }
   asked_threads.store(threads, std::memory_order_relaxed);
   return Status();

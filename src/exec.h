@@ -12,7 +12,8 @@ namespace dropkit {
 // The library's own pool as a ParallelFor.
 ParallelFor PoolParallelFor();
 
-// Scratch of the calling thread, at least `bytes`; kept and grown, so steady calls do not allocate. Null if memory ran out.
+// Scratch of the calling thread, at least `bytes`; kept and grown, so steady calls do not allocate. Null if memory ran
+// out.
 void* ThreadScratch(size_t bytes);
 
 // Runs body(i) for i in [0, count) under exec. Without a second task or thread nothing is woken.

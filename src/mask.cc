@@ -11,8 +11,8 @@
 namespace dropkit {
 namespace {
 
-// Strides of a dense tensor whose axes, outermost first, are order[0..4] of {n, c, 0, 1, 2}; an axis whose size is given as
-// 0 is shared and gets stride 0. Returns the number of elements.
+// Strides of a dense tensor whose axes, outermost first, are order[0..4] of {n, c, 0, 1, 2}; an axis whose size is
+// given as 0 is shared and gets stride 0. Returns the number of elements.
 int64_t FillStrides(const int64_t sizes[5], bool channels_last, int64_t strides[5]) {
   static constexpr int kFirst[5] = {0, 1, 2, 3, 4};
   static constexpr int kLast[5] = {0, 2, 3, 4, 1};
@@ -42,9 +42,12 @@ bool IsDenseChannelsLast(const View& x) {
 
 size_t SizeOf(DType dtype) {
   switch (dtype) {
-    case DType::kF64: return 8;
-    case DType::kF32: return 4;
-    default: return 2;
+    case DType::kF64:
+      return 8;
+    case DType::kF32:
+      return 4;
+    default:
+      return 2;
   }
 }
 
@@ -53,8 +56,8 @@ const char* Name(DType dtype) {
   return dtype <= DType::kF64 ? kNames[static_cast<int>(dtype)] : "(unknown dtype)";
 }
 
-View DenseView(void* data, DType dtype, int64_t samples, int64_t channels, const std::vector<int64_t>& sizes, Layout layout,
-               int64_t first_sample) {
+View DenseView(void* data, DType dtype, int64_t samples, int64_t channels, const std::vector<int64_t>& sizes,
+               Layout layout, int64_t first_sample) {
   View view;
   view.data = data;
   view.dtype = dtype;
@@ -63,7 +66,8 @@ View DenseView(void* data, DType dtype, int64_t samples, int64_t channels, const
   view.spatial_dims = static_cast<int>(sizes.size());
   view.first_sample = first_sample;
   for (size_t i = 0; i < std::min<size_t>(3, sizes.size()); ++i) view.size[i] = sizes[i];
-  if (!ValidateView("view", view, false).ok()) return view;   // strides of unsound sizes would overflow; the caller is told later
+  if (!ValidateView("view", view, false).ok())
+    return view;  // strides of unsound sizes would overflow; the caller is told later
   // Sizes of 0 must not read as shared axes.
   int64_t dims[5] = {samples, channels, view.size[0], view.size[1], view.size[2]};
   for (int64_t& size : dims) size = std::max<int64_t>(1, size);

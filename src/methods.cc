@@ -18,7 +18,7 @@ Spec Defaults(Method method, Share share, Normalize normalize) {
 Spec CutoutDefaults() {
   Spec spec = Defaults(Method::kCutout, Share::kChannels, Normalize::kNone);
   spec.region = Region::kWhole;
-  for (int64_t& side : spec.extent) side = 16;   // the paper's CIFAR-10 size
+  for (int64_t& side : spec.extent) side = 16;  // the paper's CIFAR-10 size
   return spec;
 }
 
@@ -32,17 +32,16 @@ const std::vector<MethodRow>& MethodTable() {
       {Method::kDropout, "dropout", Unit::kElement, "element", "the element", kKeysOfAll, true,
        Defaults(Method::kDropout, Share::kNone, Normalize::kExpected), 0.5f,
        "Srivastava et al., Dropout, JMLR 15 (2014)"},
-      {Method::kSpatialDropout, "spatial_dropout", Unit::kChannel, "channel", "the channel's whole map", kKeysOfAll, false,
-       Defaults(Method::kSpatialDropout, Share::kNone, Normalize::kExpected), 0.5f,
+      {Method::kSpatialDropout, "spatial_dropout", Unit::kChannel, "channel", "the channel's whole map", kKeysOfAll,
+       false, Defaults(Method::kSpatialDropout, Share::kNone, Normalize::kExpected), 0.5f,
        "Tompson et al., Efficient Object Localization Using Convolutional Networks, CVPR 2015"},
       {Method::kDropPath, "drop_path", Unit::kSample, "sample", "the whole sample", kKeysOfAll, false,
        Defaults(Method::kDropPath, Share::kNone, Normalize::kExpected), 0.1f,
        "Huang et al., Deep Networks with Stochastic Depth, ECCV 2016"},
       {Method::kDropBlock, "dropblock", Unit::kSeed, "seed", "a block of the map at each seed", kDropBlockKeys, true,
-       Defaults(Method::kDropBlock, Share::kNone, Normalize::kKept), 0.1f,
-       "Ghiasi, Lin, Le, DropBlock, NeurIPS 2018"},
-      {Method::kCutout, "cutout", Unit::kHole, "hole", "a square at a uniform place", kKeysOfAll | kKeyExtent | kKeyHoles | kKeyRegion,
-       true, CutoutDefaults(), 1.0f,
+       Defaults(Method::kDropBlock, Share::kNone, Normalize::kKept), 0.1f, "Ghiasi, Lin, Le, DropBlock, NeurIPS 2018"},
+      {Method::kCutout, "cutout", Unit::kHole, "hole", "a square at a uniform place",
+       kKeysOfAll | kKeyExtent | kKeyHoles | kKeyRegion, true, CutoutDefaults(), 1.0f,
        "DeVries, Taylor, Improved Regularization of CNNs with Cutout, arXiv 1708.04552 (2017)"},
       {Method::kDropConnect, "drop_connect", Unit::kWeight, "weight", "the weight", kKeysOfAll, false,
        Defaults(Method::kDropConnect, Share::kBatch, Normalize::kExpected), 0.5f,
@@ -61,13 +60,15 @@ const std::vector<PresetRow>& PresetTable() {
       {"recipe-b", "dropblock:share=batch", 0.1f, "TensorFlow function: one mask for the batch, one per channel"},
       {"tpu", "dropblock:clip=square", 0.1f, "tensorflow/tpu models/official/resnet"},
       {"torchvision", "dropblock:clip=square", 0.5f, "torchvision.ops.DropBlock2d, 0.29"},
-      {"timm", "dropblock:region=whole,share=channels", 0.1f, "timm.layers.DropBlock2d, 1.0.31 (its with_noise is fill=noise,normalize=none)"},
+      {"timm", "dropblock:region=whole,share=channels", 0.1f,
+       "timm.layers.DropBlock2d, 1.0.31 (its with_noise is fill=noise,normalize=none)"},
       {"miguelvr", "dropblock:region=whole,rate=plain,anchor=after,clip=none,share=channels", 0.1f,
        "the PyPI package dropblock, 0.3"},
       {"mmdet", "dropblock:clip=error", 0.1f, "mmdetection's DropBlock plugin"},
       {"keras-cv", "dropblock:clip=none", 0.1f, "keras_cv.layers.DropBlock2D"},
       {"paddle", "dropblock:region=whole,clip=error", 0.1f, "PaddleDetection's DropBlock"},
-      {"dragon", "dropblock:clip=error,share=channels,normalize=asked", 0.1f, "Seeta dragon's DropBlock, the release that scales by 1/(1-p)"},
+      {"dragon", "dropblock:clip=error,share=channels,normalize=asked", 0.1f,
+       "Seeta dragon's DropBlock, the release that scales by 1/(1-p)"},
   };
   return *table;
 }
@@ -83,8 +84,9 @@ Status Bad(const Spec& spec, const std::string& what) {
 }
 
 bool EnumsAreInRange(const Spec& spec) {
-  return spec.share <= Share::kAll && spec.normalize <= Normalize::kNone && spec.over <= Over::kPlane && spec.fill <= Fill::kNoise &&
-         spec.region <= Region::kWhole && spec.rate <= Rate::kRaw && spec.anchor <= Anchor::kAfter && spec.clip <= Clip::kError;
+  return spec.share <= Share::kAll && spec.normalize <= Normalize::kNone && spec.over <= Over::kPlane &&
+         spec.fill <= Fill::kNoise && spec.region <= Region::kWhole && spec.rate <= Rate::kRaw &&
+         spec.anchor <= Anchor::kAfter && spec.clip <= Clip::kError;
 }
 
 Status ValidateExtent(const Spec& spec) {
@@ -96,7 +98,8 @@ Status ValidateExtent(const Spec& spec) {
       return Bad(spec, "block or size " + std::to_string(spec.extent[i]) + "; allowed: 1 to 2^20");
     }
     if (i >= spec.extent_dims && spec.extent[i] != spec.extent[spec.extent_dims - 1]) {
-      return Bad(spec, "extent[" + std::to_string(i) + "] = " + std::to_string(spec.extent[i]) + "; allowed past extent_dims: the last size, " +
+      return Bad(spec, "extent[" + std::to_string(i) + "] = " + std::to_string(spec.extent[i]) +
+                           "; allowed past extent_dims: the last size, " +
                            std::to_string(spec.extent[spec.extent_dims - 1]));
     }
   }
@@ -107,13 +110,14 @@ Status ValidateExtent(const Spec& spec) {
 
 Status ValidateSpec(const Spec& spec) {
   const auto method = static_cast<size_t>(spec.method);
-  if (method >= MethodTable().size()) return Status::Invalid("spec: method " + std::to_string(method) + " is not a method");
+  if (method >= MethodTable().size())
+    return Status::Invalid("spec: method " + std::to_string(method) + " is not a method");
   const MethodRow& row = RowOf(spec.method);
   if (!EnumsAreInRange(spec)) return Bad(spec, "a field holds a number that is none of its enum's values");
   const bool shares_channels = spec.share == Share::kChannels || spec.share == Share::kAll;
   if (shares_channels && !row.channel_shares) {
-    return Bad(spec, std::string("share=") + (spec.share == Share::kAll ? "all" : "channels") + " has no meaning for a unit that is a " +
-                         row.unit_text + "; allowed: none, batch");
+    return Bad(spec, std::string("share=") + (spec.share == Share::kAll ? "all" : "channels") +
+                         " has no meaning for a unit that is a " + row.unit_text + "; allowed: none, batch");
   }
   if (Status status = ValidateExtent(spec); !status.ok()) return status;
   if (spec.holes < 1 || spec.holes > 65535) {
@@ -124,10 +128,13 @@ Status ValidateSpec(const Spec& spec) {
     return Bad(spec, "gamma_scale=" + std::to_string(spec.gamma_scale) + "; allowed: a finite number >= 0");
   }
   if (spec.rate == Rate::kCalibrated && spec.gamma_scale != 1.0) {
-    return Bad(spec, "rate=calibrated contradicts gamma_scale=" + std::to_string(spec.gamma_scale) + "; allowed with it: gamma_scale=1");
+    return Bad(spec, "rate=calibrated contradicts gamma_scale=" + std::to_string(spec.gamma_scale) +
+                         "; allowed with it: gamma_scale=1");
   }
   if (row.method == Method::kDropBlock && spec.anchor == Anchor::kAfter && spec.region == Region::kValid) {
-    return Bad(spec, "anchor=after contradicts region=valid, where every block lies inside the map; allowed with it: anchor=before");
+    return Bad(
+        spec,
+        "anchor=after contradicts region=valid, where every block lies inside the map; allowed with it: anchor=before");
   }
   return Status();
 }

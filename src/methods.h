@@ -10,11 +10,11 @@
 
 namespace dropkit {
 
-enum class Unit : uint8_t { kElement, kChannel, kSample, kSeed, kHole, kWeight };   // a weight is an element of a weight
+enum class Unit : uint8_t { kElement, kChannel, kSample, kSeed, kHole, kWeight };  // a weight is an element of a weight
 
 // Keys of a spec line, in the order of its printed form. spec.cc has a row for each.
 enum KeyBit : uint32_t {
-  kKeyExtent = 1 << 0,   // block= or size=
+  kKeyExtent = 1 << 0,  // block= or size=
   kKeyHoles = 1 << 1,
   kKeyRegion = 1 << 2,
   kKeyRate = 1 << 3,
@@ -34,8 +34,8 @@ struct MethodRow {
   Unit unit;
   const char* unit_text;
   const char* spread_text;
-  uint32_t keys;          // which keys a spec line of this method may have
-  bool channel_shares;    // share=channels and =all have a meaning
+  uint32_t keys;        // which keys a spec line of this method may have
+  bool channel_shares;  // share=channels and =all have a meaning
   Spec defaults;
   float default_p;
   const char* paper;

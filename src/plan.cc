@@ -24,9 +24,12 @@ std::string BlockText(const Spec& spec) {
 int64_t ClippedBlock(const Spec& spec, int64_t size, int64_t block, int64_t smallest) {
   if (spec.method == Method::kCutout) return spec.region == Region::kValid ? std::min(block, size) : block;
   switch (spec.clip) {
-    case Clip::kAxis: return std::min(block, size);
-    case Clip::kSquare: return std::min(block, smallest);
-    default: return block;
+    case Clip::kAxis:
+      return std::min(block, size);
+    case Clip::kSquare:
+      return std::min(block, smallest);
+    default:
+      return block;
   }
 }
 
@@ -52,11 +55,13 @@ Status FillAxes(const Spec& spec, const View& x, Plan* plan) {
     }
     axis.block = ClippedBlock(spec, axis.size, spec.extent[i], smallest);
     const int64_t valid = axis.size - axis.block + 1;
-    const bool needs_valid = spec.method == Method::kDropBlock && (spec.region == Region::kValid || spec.rate == Rate::kPaper);
+    const bool needs_valid =
+        spec.method == Method::kDropBlock && (spec.region == Region::kValid || spec.rate == Rate::kPaper);
     if (needs_valid && valid < 1 && axis.size > 0) {
-      return Status::Invalid("spec: block=" + BlockText(spec) + " has no valid position on the map " + SizesText(x) +
-                             " with clip=none; allowed: a block that fits, clip=axis or square, or region=whole with rate=" +
-                             "calibrated, plain, raw");
+      return Status::Invalid(
+          "spec: block=" + BlockText(spec) + " has no valid position on the map " + SizesText(x) +
+          " with clip=none; allowed: a block that fits, clip=axis or square, or region=whole with rate=" +
+          "calibrated, plain, raw");
     }
     axis.before = BeforeOf(spec, axis.block);
     axis.positions = spec.region == Region::kValid ? valid : axis.size;
@@ -112,16 +117,18 @@ Status MakePlan(const Spec& spec, const View& x, Plan* plan) {
   for (const Axis& axis : plan->axis) {
     covered *= axis.block;
     if (unit == Unit::kHole && axis.positions > (int64_t{1} << 32)) {
-      return Status::Invalid("spec: cutout on an axis of " + std::to_string(axis.size) + "; allowed: at most 2^32 positions");
+      return Status::Invalid("spec: cutout on an axis of " + std::to_string(axis.size) +
+                             "; allowed: at most 2^32 positions");
     }
   }
   if (NeedsCoverage(spec) && covered > INT64_MAX) {
-    return Status::Invalid("spec: block=" + BlockText(spec) + " on the map " + SizesText(x) +
-                           "; allowed with rate=calibrated or normalize=expected: cells of the map times cells of the block below 2^63");
+    return Status::Invalid(
+        "spec: block=" + BlockText(spec) + " on the map " + SizesText(x) +
+        "; allowed with rate=calibrated or normalize=expected: cells of the map times cells of the block below 2^63");
   }
   if (unit == Unit::kHole && plan->lanes > (int64_t{1} << 32)) {
-    return Status::Invalid("spec: holes=" + std::to_string(spec.holes) + " in each of " + std::to_string(plan->lane_channels) +
-                           " channels; allowed: at most 2^32 holes a sample");
+    return Status::Invalid("spec: holes=" + std::to_string(spec.holes) + " in each of " +
+                           std::to_string(plan->lane_channels) + " channels; allowed: at most 2^32 holes a sample");
   }
   return Status();
 }

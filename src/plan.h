@@ -1,5 +1,5 @@
-// Geometry: what a spec means on given sizes. Units and their lanes, the block on each axis, coverage. Integers only, made
-// on the host from sizes alone (never from p, the key or the data); the same plan serves every backend.
+// Geometry: what a spec means on given sizes. Units and their lanes, the block on each axis, coverage. Integers only,
+// made on the host from sizes alone (never from p, the key or the data); the same plan serves every backend.
 #ifndef DROPKIT_SRC_PLAN_H_
 #define DROPKIT_SRC_PLAN_H_
 
@@ -20,16 +20,16 @@ struct CoverageClass {
 };
 
 struct Plan {
-  Axis axis[3];                         // missing axes come last and are all ones
-  int64_t cells = 1;                    // of the map
-  int64_t block_cells = 1;              // product of block
-  int64_t positions = 1;                // product of axis positions: where a seed or centre may be
-  int64_t valid_positions = 1;          // product of size - block + 1, as rate=paper counts them
-  bool shares_batch = false, shares_channels = false;   // of the drawn units (a sample's unit shares channels)
-  bool has_map = true;                  // a mask has a bit per cell, not one for a whole map
+  Axis axis[3];                                        // missing axes come last and are all ones
+  int64_t cells = 1;                                   // of the map
+  int64_t block_cells = 1;                             // product of block
+  int64_t positions = 1;                               // product of axis positions: where a seed or centre may be
+  int64_t valid_positions = 1;                         // product of size - block + 1, as rate=paper counts them
+  bool shares_batch = false, shares_channels = false;  // of the drawn units (a sample's unit shares channels)
+  bool has_map = true;                                 // a mask has a bit per cell, not one for a whole map
   int64_t lane_channels = 1;
-  int64_t lanes_per_channel = 1;        // M of docs/draws.md
-  int64_t lanes = 1;                    // L: units a sample
+  int64_t lanes_per_channel = 1;  // M of docs/draws.md
+  int64_t lanes = 1;              // L: units a sample
 };
 
 // Errors: block sizes for another number of dimensions, clip=error, no valid position.
@@ -43,7 +43,8 @@ struct Coverage {
 // Whether this spec's numbers need the coverage classes at all.
 inline bool NeedsCoverage(const Spec& spec) {
   const bool block = spec.method == Method::kDropBlock || spec.method == Method::kCutout;
-  return block && (spec.normalize == Normalize::kExpected || (spec.method == Method::kDropBlock && spec.rate == Rate::kCalibrated));
+  return block && (spec.normalize == Normalize::kExpected ||
+                   (spec.method == Method::kDropBlock && spec.rate == Rate::kCalibrated));
 }
 
 // How many classes the three axes have at most: min(block, size) each.

@@ -49,14 +49,15 @@ DROPKIT_HOST_DEVICE double SumOfCoverage(const Coverage& coverage) {
   int64_t product = 1;
   for (int axis = 0; axis < 3; ++axis) {
     int64_t sum = 0;
-    for (int64_t i = 0; i < coverage.count[axis]; ++i) sum += coverage.axis[axis][i].coverage * coverage.axis[axis][i].number;
+    for (int64_t i = 0; i < coverage.count[axis]; ++i)
+      sum += coverage.axis[axis][i].coverage * coverage.axis[axis][i].number;
     product *= sum;
   }
   return static_cast<double>(product);
 }
 
-// gamma with which the expected dropped fraction is t: Newton on sum(number * y^coverage) = (1 - t) * cells from the right,
-// where the steps fall monotonically, so the first that does not fall is the end.
+// gamma with which the expected dropped fraction is t: Newton on sum(number * y^coverage) = (1 - t) * cells from the
+// right, where the steps fall monotonically, so the first that does not fall is the end.
 DROPKIT_HOST_DEVICE double CalibratedGamma(const Coverage& coverage, int64_t cells, double t) {
   const double mean = SumOfCoverage(coverage) / static_cast<double>(cells);
   const double goal = (1.0 - t) * static_cast<double>(cells);
@@ -76,7 +77,8 @@ DROPKIT_HOST_DEVICE double CalibratedGamma(const Coverage& coverage, int64_t cel
 }
 
 // Q of T. `coverage` is used by rate=calibrated only.
-DROPKIT_HOST_DEVICE uint64_t LaneThreshold(const Spec& spec, const Plan& plan, const Coverage& coverage, uint64_t threshold) {
+DROPKIT_HOST_DEVICE uint64_t LaneThreshold(const Spec& spec, const Plan& plan, const Coverage& coverage,
+                                           uint64_t threshold) {
   if (spec.method != Method::kDropBlock || threshold == 0 || threshold >= kOne) return threshold;
   const double t = static_cast<double>(threshold) / kTwo32;
   switch (spec.rate) {
@@ -84,9 +86,12 @@ DROPKIT_HOST_DEVICE uint64_t LaneThreshold(const Spec& spec, const Plan& plan, c
       return Quantise(((t * static_cast<double>(plan.cells)) /
                        (static_cast<double>(plan.block_cells) * static_cast<double>(plan.valid_positions))) *
                       spec.gamma_scale);
-    case Rate::kPlain: return Quantise((t / static_cast<double>(plan.block_cells)) * spec.gamma_scale);
-    case Rate::kRaw: return Quantise(t * spec.gamma_scale);
-    case Rate::kCalibrated: return Quantise(CalibratedGamma(coverage, plan.cells, t));
+    case Rate::kPlain:
+      return Quantise((t / static_cast<double>(plan.block_cells)) * spec.gamma_scale);
+    case Rate::kRaw:
+      return Quantise(t * spec.gamma_scale);
+    case Rate::kCalibrated:
+      return Quantise(CalibratedGamma(coverage, plan.cells, t));
   }
   return 0;
 }
@@ -96,25 +101,29 @@ DROPKIT_HOST_DEVICE double ExpectedKept(const Spec& spec, const Plan& plan, cons
   if (spec.method != Method::kDropBlock && spec.method != Method::kCutout) return 1.0 - u;
   double sum = 0.0;
   ForEachClass(coverage, 1.0 - u, [&](int64_t number, int64_t covering, double power) {
-    const double kept = spec.method == Method::kDropBlock
-                            ? power
-                            : Power(1.0 - (u * static_cast<double>(covering)) / static_cast<double>(plan.positions), spec.holes);
+    const double kept =
+        spec.method == Method::kDropBlock
+            ? power
+            : Power(1.0 - (u * static_cast<double>(covering)) / static_cast<double>(plan.positions), spec.holes);
     sum = sum + static_cast<double>(number) * kept;
   });
   return sum / static_cast<double>(plan.cells);
 }
 
 // The factor on kept elements, before its one rounding to f32. `kept` and `total` are those of normalize=kept.
-DROPKIT_HOST_DEVICE double GainFactor(const Spec& spec, const Plan& plan, const Coverage& coverage, uint64_t threshold, int64_t kept,
-                                      int64_t total) {
+DROPKIT_HOST_DEVICE double GainFactor(const Spec& spec, const Plan& plan, const Coverage& coverage, uint64_t threshold,
+                                      int64_t kept, int64_t total) {
   switch (spec.normalize) {
-    case Normalize::kKept: return kept == 0 ? 0.0 : static_cast<double>(total) / static_cast<double>(kept);
+    case Normalize::kKept:
+      return kept == 0 ? 0.0 : static_cast<double>(total) / static_cast<double>(kept);
     case Normalize::kExpected: {
       const double expected = ExpectedKept(spec, plan, coverage, LaneThreshold(spec, plan, coverage, threshold));
       return expected == 0.0 ? 0.0 : 1.0 / expected;
     }
-    case Normalize::kAsked: return threshold >= kOne ? 0.0 : 1.0 / (1.0 - static_cast<double>(threshold) / kTwo32);
-    case Normalize::kNone: return 1.0;
+    case Normalize::kAsked:
+      return threshold >= kOne ? 0.0 : 1.0 / (1.0 - static_cast<double>(threshold) / kTwo32);
+    case Normalize::kNone:
+      return 1.0;
   }
   return 1.0;
 }

@@ -22,7 +22,7 @@ namespace {
 // Constant data, so that a spec may be parsed before main and after it.
 template <typename Enum, size_t kCount>
 struct Words {
-  const char* words[kCount];   // in the enum's order
+  const char* words[kCount];  // in the enum's order
   bool Read(std::string_view text, Enum* value) const {
     for (size_t i = 0; i < kCount; ++i) {
       if (words[i] == text) {
@@ -85,9 +85,7 @@ bool ReadFill(std::string_view text, Spec* spec) {
   return text == "noise" || (ReadNumber(text, &spec->fill_value) && !std::isnan(spec->fill_value));
 }
 
-std::string PrintFill(const Spec& spec) {
-  return spec.fill == Fill::kNoise ? "noise" : PrintNumber(spec.fill_value);
-}
+std::string PrintFill(const Spec& spec) { return spec.fill == Fill::kNoise ? "noise" : PrintNumber(spec.fill_value); }
 
 // ---------------------------------------------------------------- keys
 
@@ -99,15 +97,18 @@ struct KeyRow {
   std::string (*print)(const Spec& spec);
 };
 
-#define DROPKIT_WORD_KEY(words, field)                                                  \
-  [](std::string_view text, Spec* spec) { return (words).Read(text, &spec->field); },   \
+#define DROPKIT_WORD_KEY(words, field)                                                \
+  [](std::string_view text, Spec* spec) { return (words).Read(text, &spec->field); }, \
       [](const Spec& spec) { return (words).Print(spec.field); }
 
 const std::vector<KeyRow>& KeyTable() {
   static const auto* table = new std::vector<KeyRow>{
-      {kKeyExtent, "block", "a whole number from 1 to 2^20, or one per axis joined by x, such as 3x5", ReadExtent, PrintExtent},
+      {kKeyExtent, "block", "a whole number from 1 to 2^20, or one per axis joined by x, such as 3x5", ReadExtent,
+       PrintExtent},
       {kKeyHoles, "holes", "a whole number from 1 to 65535",
-       [](std::string_view text, Spec* spec) { return ReadNumber(text, &spec->holes) && spec->holes >= 1 && spec->holes <= 65535; },
+       [](std::string_view text, Spec* spec) {
+         return ReadNumber(text, &spec->holes) && spec->holes >= 1 && spec->holes <= 65535;
+       },
        [](const Spec& spec) { return PrintNumber(spec.holes); }},
       {kKeyRegion, "region", "valid, whole", DROPKIT_WORD_KEY(kRegions, region)},
       {kKeyRate, "rate", "paper, calibrated, plain, raw", DROPKIT_WORD_KEY(kRates, rate)},
@@ -180,8 +181,8 @@ Status ReadKeys(std::string_view text, const MethodRow& row, const std::string& 
     const KeyRow* key = FindKey(row, name);
     const bool is_draw = name == "draw";
     if (!key && !is_draw) {
-      return Status::Invalid(where + "unknown key " + Quoted(name) + DidYouMean(name, KeyNames(row)) +
-                             " keys of " + row.name + ": " + Join(KeyNames(row)));
+      return Status::Invalid(where + "unknown key " + Quoted(name) + DidYouMean(name, KeyNames(row)) + " keys of " +
+                             row.name + ": " + Join(KeyNames(row)));
     }
     if (is_draw ? seen_draw : (seen & key->bit) != 0) {
       return Status::Invalid(where + "key " + Quoted(name) + " is given twice; allowed: once");
@@ -341,7 +342,8 @@ std::vector<PresetInfo> Presets() {
   for (const PresetRow& row : PresetTable()) {
     Spec spec;
     const Status status = ParseSpec(row.line, &spec);
-    infos.push_back({row.name, status.ok() ? PrintSpec(spec, SpecForm::kFull) : status.message(), row.source, row.default_p});
+    infos.push_back(
+        {row.name, status.ok() ? PrintSpec(spec, SpecForm::kFull) : status.message(), row.source, row.default_p});
   }
   return infos;
 }

@@ -36,8 +36,8 @@ Status ValidateSizes(const std::string& name, const View& x) {
   bool fits = true;
   for (int i = 0; i < x.spatial_dims; ++i) fits = fits && Multiply(&sample, std::max<int64_t>(1, x.size[i]));
   if (!fits || sample > kMostElementsOfSample) {
-    return Bad(name + "'s elements in a sample (shape " + ShapeText(x) + ")", fits ? std::to_string(sample) : "more than 2^63",
-               "at most 2^38");
+    return Bad(name + "'s elements in a sample (shape " + ShapeText(x) + ")",
+               fits ? std::to_string(sample) : "more than 2^63", "at most 2^38");
   }
   int64_t bytes = sample;
   if (!Multiply(&bytes, std::max<int64_t>(1, x.samples)) || !Multiply(&bytes, 8)) {
@@ -55,7 +55,8 @@ Status ValidateStrides(const std::string& name, const View& x) {
     int64_t span = std::max<int64_t>(0, sizes[i] - 1);
     if (strides[i] == INT64_MIN || !Multiply(&span, std::llabs(strides[i])) || !Multiply(&span, 8) ||
         __builtin_add_overflow(reach, span, &reach)) {
-      return Bad(name + "'s strides", std::to_string(strides[i]), "strides whose farthest element is within 2^63 bytes");
+      return Bad(name + "'s strides", std::to_string(strides[i]),
+                 "strides whose farthest element is within 2^63 bytes");
     }
   }
   return Status();
@@ -96,15 +97,17 @@ Status ValidateOutput(const View& x, const View& y) {
                           std::equal(x.size, x.size + 3, y.size);
   if (!same_shape) return Bad("y's shape", ShapeText(y), "x's, " + ShapeText(x));
   if (x.dtype != y.dtype) return Bad("y.dtype", Name(y.dtype), std::string("x's, ") + Name(x.dtype));
-  if (ElementsOf(y) == 0) return Status();   // no memory, so no order of it
+  if (ElementsOf(y) == 0) return Status();  // no memory, so no order of it
   const int64_t sizes[5] = {y.samples, y.channels, y.size[0], y.size[1], y.size[2]};
   const int64_t strides[5] = {y.sample_stride, y.channel_stride, y.stride[0], y.stride[1], y.stride[2]};
   const int64_t x_strides[5] = {x.sample_stride, x.channel_stride, x.stride[0], x.stride[1], x.stride[2]};
   for (int i = 0; i < 5; ++i) {
     if (sizes[i] <= 1) continue;
-    if (strides[i] == 0) return Bad("y's strides", "0 on an axis of " + std::to_string(sizes[i]), "a place for every element");
+    if (strides[i] == 0)
+      return Bad("y's strides", "0 on an axis of " + std::to_string(sizes[i]), "a place for every element");
     if (y.data == x.data && strides[i] != x_strides[i]) {
-      return Bad("y's strides", std::to_string(strides[i]), "x's, " + std::to_string(x_strides[i]) + ", when y.data is x.data");
+      return Bad("y's strides", std::to_string(strides[i]),
+                 "x's, " + std::to_string(x_strides[i]) + ", when y.data is x.data");
     }
   }
   return Status();
@@ -116,8 +119,10 @@ Status ValidateProbability(Probability p) {
 }
 
 Status ValidateMaskPointers(const Mask& mask) {
-  if (!mask.bits && mask.num_bits > 0) return Bad("mask.bits", "null", std::to_string(mask.num_words()) + " words of 64 bits");
-  if (!mask.kept && mask.num_kept > 0) return Bad("mask.kept", "null", std::to_string(mask.num_kept) + " counts of 64 bits");
+  if (!mask.bits && mask.num_bits > 0)
+    return Bad("mask.bits", "null", std::to_string(mask.num_words()) + " words of 64 bits");
+  if (!mask.kept && mask.num_kept > 0)
+    return Bad("mask.kept", "null", std::to_string(mask.num_kept) + " counts of 64 bits");
   if (!mask.threshold && mask.num_bits > 0) return Bad("mask.threshold", "null", "one word of 64 bits");
   return Status();
 }

@@ -1,4 +1,5 @@
-// Every check of an argument that does not concern a spec line, with its message. Nothing is written before they passed.
+// Every check of an argument that does not concern a spec line, with its message. Nothing is written before they
+// passed.
 #ifndef DROPKIT_SRC_VALIDATE_H_
 #define DROPKIT_SRC_VALIDATE_H_
 
@@ -6,7 +7,7 @@
 
 namespace dropkit {
 
-inline constexpr int64_t kMostElementsOfSample = int64_t{1} << 38;   // lanes stay within 32-bit tile numbers
+inline constexpr int64_t kMostElementsOfSample = int64_t{1} << 38;  // lanes stay within 32-bit tile numbers
 
 // Shape, dtype, strides and sizes; data too when `data_is_used`. `name` is the argument's.
 Status ValidateView(const char* name, const View& x, bool data_is_used);

@@ -31,8 +31,9 @@ TEST(AllocationTest, SteadyCallsAllocateNothing) {
   std::vector<float> in(8 * 16 * 28 * 28, 1.0f), out(in.size());
   for (const int threads : {1, 2}) {
     ASSERT_TRUE(SetThreads(threads).ok());
-    for (const char* line : {"dropblock:block=7@0.1", "dropblock:rate=calibrated,normalize=expected@0.1", "dropout@0.3", "dropout:fill=noise,over=plane@0.3",
-                             "spatial_dropout@0.2", "drop_path@0.2", "cutout:normalize=expected", "drop_connect@0.5"}) {
+    for (const char* line : {"dropblock:block=7@0.1", "dropblock:rate=calibrated,normalize=expected@0.1", "dropout@0.3",
+                             "dropout:fill=noise,over=plane@0.3", "spatial_dropout@0.2", "drop_path@0.2",
+                             "cutout:normalize=expected", "drop_connect@0.5"}) {
       for (const Layout layout : {Layout::kChannelsFirst, Layout::kChannelsLast}) {
         const View x = DenseView(in.data(), DType::kF32, 8, 16, {28, 28}, layout);
         View y = x;
@@ -42,7 +43,7 @@ TEST(AllocationTest, SteadyCallsAllocateNothing) {
         ASSERT_TRUE(ParseCase(line, &spec, &p).ok());
         MaskStorage storage;
         ASSERT_TRUE(storage.Reserve(spec, x).ok());
-        ASSERT_TRUE(Drop(spec, p, key, Pass::kForward, x, y, Exec(), &storage.mask).ok());   // scratch and pool are made
+        ASSERT_TRUE(Drop(spec, p, key, Pass::kForward, x, y, Exec(), &storage.mask).ok());  // scratch and pool are made
         const int64_t before = allocations;
         for (int i = 0; i < 100; ++i) {
           Spec again;

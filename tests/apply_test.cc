@@ -1,5 +1,5 @@
-// Apply on the fast backends against the reference, bit for bit: random shapes, strides, dtypes, values (NaN, infinities,
-// subnormals), passes, gains and fills. Pinned seed; a failure prints the case.
+// Apply on the fast backends against the reference, bit for bit: random shapes, strides, dtypes, values (NaN,
+// infinities, subnormals), passes, gains and fills. Pinned seed; a failure prints the case.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -14,7 +14,9 @@ namespace {
 
 using Random = std::mt19937_64;
 
-int64_t Pick(Random& random, int64_t low, int64_t high) { return std::uniform_int_distribution<int64_t>(low, high)(random); }
+int64_t Pick(Random& random, int64_t low, int64_t high) {
+  return std::uniform_int_distribution<int64_t>(low, high)(random);
+}
 
 // Sizes with 1s and word boundaries among them.
 View RandomView(Random& random, DType dtype) {
@@ -31,7 +33,8 @@ View RandomView(Random& random, DType dtype) {
 
 // Random order of axes and gaps between them; returns the number of elements that the memory needs.
 int64_t RandomStrides(Random& random, View* view, bool dense) {
-  int64_t* strides[5] = {&view->sample_stride, &view->channel_stride, &view->stride[0], &view->stride[1], &view->stride[2]};
+  int64_t* strides[5] = {&view->sample_stride, &view->channel_stride, &view->stride[0], &view->stride[1],
+                         &view->stride[2]};
   const int64_t sizes[5] = {view->samples, view->channels, view->size[0], view->size[1], view->size[2]};
   int order[5] = {0, 1, 2, 3, 4};
   if (Pick(random, 0, 1)) {
@@ -49,7 +52,8 @@ int64_t RandomStrides(Random& random, View* view, bool dense) {
 }
 
 void FillRandom(Random& random, DType dtype, std::vector<uint8_t>* memory) {
-  for (uint8_t& byte : *memory) byte = static_cast<uint8_t>(random());   // any bits: NaNs, infinities and subnormals among them
+  for (uint8_t& byte : *memory)
+    byte = static_cast<uint8_t>(random());  // any bits: NaNs, infinities and subnormals among them
   const size_t width = SizeOf(dtype);
   for (size_t i = 0; i + width <= memory->size(); i += width) {
     if (random() % 4) continue;
@@ -57,7 +61,7 @@ void FillRandom(Random& random, DType dtype, std::vector<uint8_t>* memory) {
     const float single = static_cast<float>(ordinary);
     const Float16 half = ToFloat16(single);
     const BFloat16 brain = ToBFloat16(single);
-    const void* source = dtype == DType::kF64 ? static_cast<const void*>(&ordinary)
+    const void* source = dtype == DType::kF64   ? static_cast<const void*>(&ordinary)
                          : dtype == DType::kF32 ? static_cast<const void*>(&single)
                          : dtype == DType::kF16 ? static_cast<const void*>(&half)
                                                 : static_cast<const void*>(&brain);
@@ -69,10 +73,14 @@ bool IsNan(DType dtype, const uint8_t* at) {
   uint64_t bits = 0;
   std::memcpy(&bits, at, SizeOf(dtype));
   switch (dtype) {
-    case DType::kF64: return (bits & ~(uint64_t{1} << 63)) > 0x7FF0000000000000u;
-    case DType::kF32: return (bits & 0x7FFFFFFFu) > 0x7F800000u;
-    case DType::kF16: return (bits & 0x7FFFu) > 0x7C00u;
-    case DType::kBF16: return (bits & 0x7FFFu) > 0x7F80u;
+    case DType::kF64:
+      return (bits & ~(uint64_t{1} << 63)) > 0x7FF0000000000000u;
+    case DType::kF32:
+      return (bits & 0x7FFFFFFFu) > 0x7F800000u;
+    case DType::kF16:
+      return (bits & 0x7FFFu) > 0x7C00u;
+    case DType::kBF16:
+      return (bits & 0x7FFFu) > 0x7F80u;
   }
   return false;
 }
@@ -88,8 +96,14 @@ testing::AssertionResult SameMemory(DType dtype, const std::vector<uint8_t>& a, 
 }
 
 std::string RandomCase(Random& random, int spatial_dims) {
-  static const char* kBases[] = {"dropout", "spatial_dropout", "drop_path", "dropblock:block=3", "dropblock:block=2,region=whole", "cutout:size=3,holes=2",
-                                 "drop_connect", "dropblock:block=4,rate=calibrated,region=whole,anchor=after"};
+  static const char* kBases[] = {"dropout",
+                                 "spatial_dropout",
+                                 "drop_path",
+                                 "dropblock:block=3",
+                                 "dropblock:block=2,region=whole",
+                                 "cutout:size=3,holes=2",
+                                 "drop_connect",
+                                 "dropblock:block=4,rate=calibrated,region=whole,anchor=after"};
   static const char* kShares[] = {"none", "batch", "channels", "all"};
   static const char* kNormalizes[] = {"kept", "expected", "asked", "none"};
   static const char* kOvers[] = {"tensor", "sample", "plane"};
@@ -112,8 +126,9 @@ TEST(ApplyTest, AgreesWithTheReference) {
     const DType dtype = static_cast<DType>(Pick(random, 0, 3));
     View x = RandomView(random, dtype);
     const std::string line = RandomCase(random, x.spatial_dims);
-    SCOPED_TRACE("case " + std::to_string(i) + ": " + line + " shape " + std::to_string(x.samples) + "," + std::to_string(x.channels) + "," +
-                 std::to_string(x.size[0]) + "," + std::to_string(x.size[1]) + "," + std::to_string(x.size[2]) + " " + Name(dtype));
+    SCOPED_TRACE("case " + std::to_string(i) + ": " + line + " shape " + std::to_string(x.samples) + "," +
+                 std::to_string(x.channels) + "," + std::to_string(x.size[0]) + "," + std::to_string(x.size[1]) + "," +
+                 std::to_string(x.size[2]) + " " + Name(dtype));
     View y = x;
     const bool dense = Pick(random, 0, 2) > 0;
     std::vector<uint8_t> in(SizeOf(dtype) * RandomStrides(random, &x, dense));
@@ -141,8 +156,9 @@ TEST(ApplyTest, AgreesWithTheReference) {
       status = Apply(storage[which].mask, pass, x, target, exec);
       ASSERT_TRUE(status.ok()) << status.message();
     }
-    ASSERT_TRUE(std::equal(storage[0].mask.bits, storage[0].mask.bits + storage[0].mask.num_words(), storage[1].mask.bits));
-    ASSERT_TRUE(SameMemory(dtype, inputs[0], inputs[1]));     // also: nothing beside y was written
+    ASSERT_TRUE(
+        std::equal(storage[0].mask.bits, storage[0].mask.bits + storage[0].mask.num_words(), storage[1].mask.bits));
+    ASSERT_TRUE(SameMemory(dtype, inputs[0], inputs[1]));  // also: nothing beside y was written
     ASSERT_TRUE(SameMemory(dtype, outputs[0], outputs[1]));
   }
   ASSERT_TRUE(SetThreads(0).ok());

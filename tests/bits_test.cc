@@ -38,7 +38,7 @@ TEST(BitsTest, Float16RoundsToNearestEven) {
   for (uint32_t bits = 0; bits < 0x7C00; ++bits) {
     const double low = ValueOfFloat16(static_cast<uint16_t>(bits));
     const double high = bits == 0x7BFF ? 65536.0 : ValueOfFloat16(static_cast<uint16_t>(bits + 1));
-    const float middle = static_cast<float>((low + high) / 2);   // exact: one bit more than f16 has
+    const float middle = static_cast<float>((low + high) / 2);  // exact: one bit more than f16 has
     ASSERT_EQ(ToFloat16(middle).bits, bits & 1 ? bits + 1 : bits) << bits;
     ASSERT_EQ(ToFloat16(std::nextafter(middle, 0.0f)).bits, bits) << bits;
     ASSERT_EQ(ToFloat16(std::nextafter(middle, 1e9f)).bits, bits + 1) << bits;
@@ -62,7 +62,8 @@ TEST(BitsTest, RangesAroundWordBoundaries) {
     for (int64_t end : {0, 1, 63, 64, 65, 127, 128, 129, 191, 192}) {
       std::vector<uint64_t> bits(3, ~uint64_t{0});
       ClearRange(bits.data(), begin, end);
-      for (int64_t i = 0; i < 192; ++i) ASSERT_EQ(GetBit(bits.data(), i), !(i >= begin && i < end)) << begin << " " << end;
+      for (int64_t i = 0; i < 192; ++i)
+        ASSERT_EQ(GetBit(bits.data(), i), !(i >= begin && i < end)) << begin << " " << end;
       ASSERT_EQ(CountRange(bits.data(), 0, 192), 192 - std::max<int64_t>(0, end - begin));
     }
   }

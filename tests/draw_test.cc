@@ -13,7 +13,9 @@ namespace {
 using golden::DrawLines;
 using golden::Line;
 
-CallKey KeyOf(const std::vector<uint64_t>& words) { return {{static_cast<uint32_t>(words.at(0)), static_cast<uint32_t>(words.at(1))}}; }
+CallKey KeyOf(const std::vector<uint64_t>& words) {
+  return {{static_cast<uint32_t>(words.at(0)), static_cast<uint32_t>(words.at(1))}};
+}
 
 TEST(DrawTest, PhiloxMeetsTheStandardsCheckValue) {
   EXPECT_EQ(Philox({{2499, 0, 0, 0}}, {{20111115, 0}}).word[3], 1955073260u);
@@ -38,7 +40,8 @@ TEST(DrawTest, CallKeys) {
 }
 
 TEST(DrawTest, Thresholds) {
-  for (const Line& line : DrawLines("threshold")) EXPECT_EQ(ThresholdOf(line.HexFloat("p")), line.Number("T")) << line.where();
+  for (const Line& line : DrawLines("threshold"))
+    EXPECT_EQ(ThresholdOf(line.HexFloat("p")), line.Number("T")) << line.where();
   for (float p : {-1e-30f, 1.0000001f, -INFINITY, INFINITY, NAN}) EXPECT_EQ(ThresholdOf(p), kBadThreshold) << p;
 }
 
@@ -50,7 +53,8 @@ TEST(DrawTest, PoissonTables) {
     EXPECT_EQ(law.digits, line.Number("D"));
     EXPECT_EQ(law.rest, line.Number("E"));
     EXPECT_EQ(static_cast<uint64_t>(law.rounds), line.Number("rounds"));
-    const std::vector<uint64_t> thresholds = line.Has("thresholds") ? line.Numbers("thresholds") : std::vector<uint64_t>();
+    const std::vector<uint64_t> thresholds =
+        line.Has("thresholds") ? line.Numbers("thresholds") : std::vector<uint64_t>();
     ASSERT_EQ(static_cast<size_t>(law.num_thresholds), thresholds.size());
     for (size_t i = 0; i < thresholds.size(); ++i) EXPECT_EQ(law.threshold[i], thresholds[i]) << i;
   }
@@ -58,7 +62,8 @@ TEST(DrawTest, PoissonTables) {
 
 TEST(DrawTest, NormalsAndNoise) {
   for (const Line& line : DrawLines("normal")) {
-    EXPECT_EQ(std::bit_cast<uint64_t>(NormalOf(static_cast<uint32_t>(line.Number("word")))), std::bit_cast<uint64_t>(line.Double("z")))
+    EXPECT_EQ(std::bit_cast<uint64_t>(NormalOf(static_cast<uint32_t>(line.Number("word")))),
+              std::bit_cast<uint64_t>(line.Double("z")))
         << line.where();
   }
   for (const Line& line : DrawLines("noise")) {

@@ -1,5 +1,5 @@
-// Bad input: every argument that can be wrong gets a Status with its name, its value and what is allowed, and nothing is
-// written. Then the edges that are not wrong: empty tensors, p = 0 and 1, a p in memory, sizes past 2^31.
+// Bad input: every argument that can be wrong gets a Status with its name, its value and what is allowed, and nothing
+// is written. Then the edges that are not wrong: empty tensors, p = 0 and 1, a p in memory, sizes past 2^31.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -11,10 +11,10 @@
 namespace dropkit {
 namespace {
 
-#define EXPECT_OK(expression)                          \
-  do {                                                 \
-    const Status status_ = (expression);               \
-    EXPECT_TRUE(status_.ok()) << status_.message();    \
+#define EXPECT_OK(expression)                       \
+  do {                                              \
+    const Status status_ = (expression);            \
+    EXPECT_TRUE(status_.ok()) << status_.message(); \
   } while (false)
 
 Spec Parsed(const std::string& line) {
@@ -91,7 +91,7 @@ TEST_F(DropTest, FieldsOutsideTheirEnums) {
   spec_.share = static_cast<Share>(9);
   ExpectRefused(Call(), {"none of its enum's values"});
   spec_ = Parsed("dropblock:block=3");
-  spec_.extent[1] = 5;   // one size, so all three must be it
+  spec_.extent[1] = 5;  // one size, so all three must be it
   ExpectRefused(Call(), {"extent[1] = 5", "the last size, 3"});
   spec_ = Parsed("dropout");
   spec_.fill_value = NAN;
@@ -302,7 +302,7 @@ TEST_F(DropTest, MaskBelongsToTheTensor) {
   ASSERT_FALSE(status.ok());
   wrong = storage_.mask;
   wrong.num_kept = 1;
-  EXPECT_OK(Apply(wrong, Pass::kForward, x_, y_, exec_));   // over=tensor takes a sum
+  EXPECT_OK(Apply(wrong, Pass::kForward, x_, y_, exec_));  // over=tensor takes a sum
   wrong.spec.over = Over::kSample;
   EXPECT_FALSE(Apply(wrong, Pass::kForward, x_, y_, exec_).ok());
 }
@@ -316,13 +316,15 @@ TEST_F(DropTest, ThreadsAreInRange) {
 // ---------------------------------------------------------------- edges that are sound
 
 TEST_F(DropTest, EmptyTensors) {
-  for (const std::vector<int64_t>& shape : {std::vector<int64_t>{0, 3, 4, 5}, {2, 0, 4, 5}, {2, 3, 0, 5}, {2, 3, 4, 0}, {0, 0}}) {
-    for (const char* line : {"dropout", "spatial_dropout", "drop_path", "dropblock", "cutout", "drop_connect", "dropblock:rate=calibrated"}) {
+  for (const std::vector<int64_t>& shape :
+       {std::vector<int64_t>{0, 3, 4, 5}, {2, 0, 4, 5}, {2, 3, 0, 5}, {2, 3, 4, 0}, {0, 0}}) {
+    for (const char* line : {"dropout", "spatial_dropout", "drop_path", "dropblock", "cutout", "drop_connect",
+                             "dropblock:rate=calibrated"}) {
       const View x = DenseView(nullptr, DType::kF32, shape[0], shape[1], {shape.begin() + 2, shape.end()});
       MaskStorage storage;
       EXPECT_OK(storage.Reserve(Parsed(line), x));
       View y = x;
-      y.sample_stride = 16;   // strides of no elements do not matter
+      y.sample_stride = 16;  // strides of no elements do not matter
       EXPECT_OK(Drop(Parsed(line), 0.5f, key_, Pass::kForward, x, y, exec_, &storage.mask));
       EXPECT_EQ(storage.mask.num_bits, 0);
       EXPECT_EQ(storage.mask.total, 0);
@@ -346,8 +348,9 @@ TEST_F(DropTest, PZeroKeepsEveryBitOfX) {
 
 TEST_F(DropTest, AllDroppedGivesZerosAndTheFill) {
   std::fill(in_.begin(), in_.end(), NAN);
-  for (const char* line : {"dropout", "dropout:normalize=kept", "spatial_dropout", "drop_path", "dropblock", "dropblock:normalize=asked,over=plane",
-                           "drop_connect", "dropblock:rate=calibrated,normalize=expected", "dropout:fill=2.5"}) {
+  for (const char* line : {"dropout", "dropout:normalize=kept", "spatial_dropout", "drop_path", "dropblock",
+                           "dropblock:normalize=asked,over=plane", "drop_connect",
+                           "dropblock:rate=calibrated,normalize=expected", "dropout:fill=2.5"}) {
     MaskStorage storage;
     EXPECT_OK(storage.Reserve(Parsed(line), x_));
     EXPECT_OK(Drop(Parsed(line), 1.0f, key_, Pass::kForward, x_, y_, exec_, &storage.mask));
@@ -400,7 +403,7 @@ TEST_F(DropTest, BackwardRecomputesTheMask) {
 
 // 2^31 + 4099 elements: too many for f32 here, so the mask alone (256 MiB of bits), its end compared with a small call.
 TEST_F(DropTest, MoreElementsThanInt32) {
-  const int64_t cells = 4099, planes = 524288;   // 2,149,056,512 elements
+  const int64_t cells = 4099, planes = 524288;  // 2,149,056,512 elements
   const Spec spec = Parsed("dropblock:block=7");
   const View x = DenseView(nullptr, DType::kF16, planes, 1, {cells});
   MaskStorage large, small;

@@ -1,5 +1,5 @@
-// The library's pool: every index runs once, from many callers at once, from inside a task, in a forked child, and after
-// the number of threads changed; a caller's own parallel-for is obeyed.
+// The library's pool: every index runs once, from many callers at once, from inside a task, in a forked child, and
+// after the number of threads changed; a caller's own parallel-for is obeyed.
 #include "exec.h"
 
 #include <gtest/gtest.h>
@@ -54,7 +54,7 @@ TEST(ExecTest, ForkedChildHasAPoolOfItsOwn) {
   const pid_t child = fork();
   ASSERT_GE(child, 0);
   if (child == 0) {
-    alarm(20);   // a hang is a failure
+    alarm(20);  // a hang is a failure
     std::atomic<int> sum{0};
     for (int i = 0; i < 50; ++i) RunTasks(Exec(), 100, [&](int64_t) { ++sum; });
     _exit(sum == 5000 ? 0 : 1);
@@ -77,7 +77,7 @@ TEST(ExecTest, CallersParallelForIsUsed) {
   exec.parallel_for.run = [](void* c, int64_t count, void (*task)(void*, int64_t), void* argument) {
     auto* own = static_cast<Context*>(c);
     ++own->calls;
-    for (int64_t i = count - 1; i >= 0; --i) {   // another order
+    for (int64_t i = count - 1; i >= 0; --i) {  // another order
       own->seen.insert(i);
       task(argument, i);
     }

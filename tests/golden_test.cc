@@ -37,7 +37,8 @@ std::vector<const char*> BackendNames() {
   return names;
 }
 
-std::vector<uint8_t> Drawn(const Parsed& parsed, const MaskCase& c, const View& x, const Exec& exec, MaskStorage* storage) {
+std::vector<uint8_t> Drawn(const Parsed& parsed, const MaskCase& c, const View& x, const Exec& exec,
+                           MaskStorage* storage) {
   Status status = storage->Reserve(parsed.spec, x);
   EXPECT_TRUE(status.ok()) << status.message();
   // What was in the words before must not matter.
@@ -60,7 +61,8 @@ TEST(GoldenTest, MasksCountsAndThresholds) {
         EXPECT_EQ(*storage.mask.threshold, c.threshold);
         EXPECT_EQ(std::vector<int64_t>(storage.mask.kept, storage.mask.kept + storage.mask.num_kept), c.kept);
         if (storage.mask.num_bits % 64 != 0) {
-          EXPECT_EQ(storage.mask.bits[storage.mask.num_words() - 1] >> (storage.mask.num_bits % 64), 0u) << "padding bits";
+          EXPECT_EQ(storage.mask.bits[storage.mask.num_words() - 1] >> (storage.mask.num_bits % 64), 0u)
+              << "padding bits";
         }
       }
     }
@@ -73,7 +75,8 @@ TEST(GoldenTest, ThreadsChangeNothing) {
     for (const MaskCase& c : Cases()) {
       for (const Layout layout : {Layout::kChannelsFirst, Layout::kChannelsLast}) {
         MaskStorage storage;
-        EXPECT_EQ(c.Difference(Drawn(Parsed(c), c, c.Shape(layout), Exec(), &storage)), "") << c.text << ", threads " << threads;
+        EXPECT_EQ(c.Difference(Drawn(Parsed(c), c, c.Shape(layout), Exec(), &storage)), "")
+            << c.text << ", threads " << threads;
       }
     }
   }
@@ -82,9 +85,10 @@ TEST(GoldenTest, ThreadsChangeNothing) {
 
 // Large enough that a call is cut into many tasks: all thread counts and layouts against the reference.
 TEST(GoldenTest, ManyTasksEqualTheReference) {
-  for (const char* line : {"dropblock:block=7@0.1", "dropblock:block=4x3,region=whole,share=channels@0.3", "dropout@0.17", "dropout:share=channels@0.9",
-                           "cutout:size=9,holes=2,share=none@0.7", "spatial_dropout@0.4", "drop_path@0.5", "drop_connect@0.3",
-                           "dropblock:block=3,over=plane,share=batch@0.2"}) {
+  for (const char* line :
+       {"dropblock:block=7@0.1", "dropblock:block=4x3,region=whole,share=channels@0.3", "dropout@0.17",
+        "dropout:share=channels@0.9", "cutout:size=9,holes=2,share=none@0.7", "spatial_dropout@0.4", "drop_path@0.5",
+        "drop_connect@0.3", "dropblock:block=3,over=plane,share=batch@0.2"}) {
     const MaskCase& any = Cases().front();
     Spec spec;
     float p;
@@ -101,7 +105,8 @@ TEST(GoldenTest, ManyTasksEqualTheReference) {
         for (const int threads : {1, 2, 3, 8}) {
           ASSERT_TRUE(SetThreads(threads).ok());
           ASSERT_TRUE(Sample(spec, p, any.key, x, Exec(), &fast.mask).ok());
-          ASSERT_EQ(DenseKeep(reference.mask), DenseKeep(fast.mask)) << line << " map " << map.size() << " threads " << threads;
+          ASSERT_EQ(DenseKeep(reference.mask), DenseKeep(fast.mask))
+              << line << " map " << map.size() << " threads " << threads;
           ASSERT_TRUE(std::equal(fast.mask.kept, fast.mask.kept + fast.mask.num_kept, reference.mask.kept)) << line;
         }
       }
@@ -131,10 +136,14 @@ TEST(GoldenTest, SplitBatchIsTheSameBatch) {
 
 double ReadElement(const void* data, DType dtype, size_t i) {
   switch (dtype) {
-    case DType::kF32: return static_cast<const float*>(data)[i];
-    case DType::kF64: return static_cast<const double*>(data)[i];
-    case DType::kF16: return ToFloat(static_cast<const Float16*>(data)[i]);
-    case DType::kBF16: return ToFloat(static_cast<const BFloat16*>(data)[i]);
+    case DType::kF32:
+      return static_cast<const float*>(data)[i];
+    case DType::kF64:
+      return static_cast<const double*>(data)[i];
+    case DType::kF16:
+      return ToFloat(static_cast<const Float16*>(data)[i]);
+    case DType::kBF16:
+      return ToFloat(static_cast<const BFloat16*>(data)[i]);
   }
   return 0;
 }
@@ -144,7 +153,7 @@ TEST(GoldenTest, OutputsInEveryDType) {
   for (const MaskCase& c : Cases()) {
     SCOPED_TRACE(c.line.where() + " " + c.text);
     const Parsed parsed(c);
-    if (parsed.spec.fill == Fill::kNoise) continue;   // apply_test has noise
+    if (parsed.spec.fill == Fill::kNoise) continue;  // apply_test has noise
     for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16, DType::kF64}) {
       View x = c.Shape(Layout::kChannelsFirst, dtype);
       MaskStorage storage;
@@ -166,7 +175,9 @@ TEST(GoldenTest, OutputsInEveryDType) {
       const std::vector<uint8_t> keep = DenseKeep(storage.mask);
       const size_t planes = c.shape.samples * c.shape.channels, cells = planes ? count / planes : 1;
       for (size_t i = 0; i < count; ++i) {
-        const size_t which = c.gains.size() == 1 ? 0 : c.gains.size() == planes ? i / cells : i / (cells * c.shape.channels);
+        const size_t which = c.gains.size() == 1        ? 0
+                             : c.gains.size() == planes ? i / cells
+                                                        : i / (cells * c.shape.channels);
         double gain = c.gains[which];
         if (dtype != DType::kF64) gain = static_cast<float>(gain);
         if (dtype == DType::kF16) gain = ToFloat(ToFloat16(static_cast<float>(gain)));

@@ -58,10 +58,14 @@ TEST(PeerLimits, CertainDropGivesZerosAndZeroGivesX) {
     const uint64_t key[2] = {1, 2};
     MaskStorage storage;
     ASSERT_TRUE(storage.Reserve(spec, shape.ViewOf(nullptr)).ok());
-    ASSERT_TRUE(Drop(spec, 0.0f, key, Pass::kForward, shape.ViewOf(x.data()), shape.ViewOf(y.data()), Exec(), &storage.mask).ok());
+    ASSERT_TRUE(
+        Drop(spec, 0.0f, key, Pass::kForward, shape.ViewOf(x.data()), shape.ViewOf(y.data()), Exec(), &storage.mask)
+            .ok());
     EXPECT_TRUE(inject::SameBits(x, y));
     // Seeds fire with probability 1 by every rate's law, so region=whole and region=valid drop everything.
-    ASSERT_TRUE(Drop(spec, 1.0f, key, Pass::kForward, shape.ViewOf(x.data()), shape.ViewOf(y.data()), Exec(), &storage.mask).ok());
+    ASSERT_TRUE(
+        Drop(spec, 1.0f, key, Pass::kForward, shape.ViewOf(x.data()), shape.ViewOf(y.data()), Exec(), &storage.mask)
+            .ok());
     EXPECT_EQ(y, std::vector<float>(x.size(), 0.0f));
   }
 }
@@ -162,9 +166,9 @@ TEST(PeerLimits, SixteenBitTensorsHaveTheRightScale) {
     for (size_t i = 0; i < x.size(); ++i) x[i] = reference::Encode(1.0f + static_cast<float>(i % 64) / 64, format);
     MaskStorage storage;
     ASSERT_TRUE(storage.Reserve(spec, shape.ViewOf(nullptr, dtype)).ok());
-    ASSERT_TRUE(
-        Drop(spec, 0.1f, key, Pass::kForward, shape.ViewOf(x.data(), dtype), shape.ViewOf(y.data(), dtype), Exec(), &storage.mask)
-            .ok());
+    ASSERT_TRUE(Drop(spec, 0.1f, key, Pass::kForward, shape.ViewOf(x.data(), dtype), shape.ViewOf(y.data(), dtype),
+                     Exec(), &storage.mask)
+                    .ok());
     ASSERT_TRUE(Unpack(storage.mask, keep.data()).ok());
     double sum_x = 0, sum_y = 0, kept = 0;
     for (size_t i = 0; i < x.size(); ++i) {

@@ -49,7 +49,7 @@ TEST(SpecTest, WorksInAForkedChildWhileTheParentParses) {
     const pid_t child = fork();
     ASSERT_GE(child, 0);
     if (child == 0) {
-      alarm(20);   // a hang is a failure
+      alarm(20);  // a hang is a failure
       Spec spec;
       _exit(ParseSpec("dropout:fill=" + std::to_string(i), &spec).ok() ? 0 : 1);
     }
@@ -65,7 +65,8 @@ TEST(SpecTest, DefaultsOfEveryMethod) {
   EXPECT_EQ(PrintSpec(Parsed("dropblock"), SpecForm::kFull),
             "dropblock:block=7,region=valid,rate=paper,gamma_scale=1,anchor=before,clip=axis,share=none,normalize=kept,"
             "over=tensor,fill=0,draw=1");
-  EXPECT_EQ(PrintSpec(Parsed("dropout"), SpecForm::kFull), "dropout:share=none,normalize=expected,over=tensor,fill=0,draw=1");
+  EXPECT_EQ(PrintSpec(Parsed("dropout"), SpecForm::kFull),
+            "dropout:share=none,normalize=expected,over=tensor,fill=0,draw=1");
   EXPECT_EQ(PrintSpec(Parsed("cutout"), SpecForm::kFull),
             "cutout:size=16,holes=1,region=whole,share=channels,normalize=none,over=tensor,fill=0,draw=1");
   EXPECT_EQ(PrintSpec(Parsed("drop_connect"), SpecForm::kFull),
@@ -80,10 +81,11 @@ TEST(SpecTest, ShortFormHoldsWhatDiffers) {
 }
 
 TEST(SpecTest, BothFormsParseBack) {
-  for (const char* line :
-       {"dropblock:block=2x3x4,region=whole,anchor=after,clip=none,rate=raw,gamma_scale=0.1,share=all,normalize=asked,over=plane",
-        "dropout:fill=-0.25", "dropout:fill=1e-30", "dropout:fill=noise", "cutout:size=10,region=valid,holes=3,fill=0.5", "drop_path:share=batch",
-        "spatial_dropout:normalize=kept,over=sample", "miguelvr:block=6", "recipe-a"}) {
+  for (const char* line : {"dropblock:block=2x3x4,region=whole,anchor=after,clip=none,rate=raw,gamma_scale=0.1,share="
+                           "all,normalize=asked,over=plane",
+                           "dropout:fill=-0.25", "dropout:fill=1e-30", "dropout:fill=noise",
+                           "cutout:size=10,region=valid,holes=3,fill=0.5", "drop_path:share=batch",
+                           "spatial_dropout:normalize=kept,over=sample", "miguelvr:block=6", "recipe-a"}) {
     const Spec spec = Parsed(line);
     EXPECT_EQ(Parsed(PrintSpec(spec)), spec) << line;
     EXPECT_EQ(Parsed(PrintSpec(spec, SpecForm::kFull)), spec) << line;
@@ -91,13 +93,15 @@ TEST(SpecTest, BothFormsParseBack) {
 }
 
 TEST(SpecTest, FullLinesOfTheTablesParseBack) {
-  for (const MethodInfo& info : Methods()) EXPECT_EQ(PrintSpec(Parsed(info.full_line), SpecForm::kFull), info.full_line);
+  for (const MethodInfo& info : Methods())
+    EXPECT_EQ(PrintSpec(Parsed(info.full_line), SpecForm::kFull), info.full_line);
   std::set<std::string> names;
   for (const PresetInfo& info : Presets()) {
     EXPECT_EQ(Parsed(info.full_line), Parsed(info.name)) << info.name;
     names.insert(info.name);
   }
-  for (const char* name : {"paper", "recipe-a", "recipe-b", "torchvision", "timm", "miguelvr", "mmdet", "keras-cv", "dragon"}) {
+  for (const char* name :
+       {"paper", "recipe-a", "recipe-b", "torchvision", "timm", "miguelvr", "mmdet", "keras-cv", "dragon"}) {
     EXPECT_TRUE(names.count(name)) << name;
   }
 }
@@ -125,9 +129,10 @@ TEST(SpecTest, UnknownWordsSuggestTheNearest) {
 TEST(SpecTest, BadValuesNameWhatIsAllowed) {
   EXPECT_SAYS(Refusal("dropblock:rate=fast"), "allowed: paper, calibrated, plain, raw");
   EXPECT_SAYS(Refusal("dropblock:block=0"), "block=0; allowed: a whole number from 1 to 2^20");
-  for (const char* bad : {"block=-3", "block=", "block=7.5", "block=3x", "block=x3", "block=1x2x3x4", "block=99999999999999999999",
-                          "gamma_scale=-1", "gamma_scale=inf", "gamma_scale=nan", "fill=nan", "fill=x", "share=some", "normalize=",
-                          "over=batch", "region=centre", "anchor=left", "clip=yes"}) {
+  for (const char* bad :
+       {"block=-3", "block=", "block=7.5", "block=3x", "block=x3", "block=1x2x3x4", "block=99999999999999999999",
+        "gamma_scale=-1", "gamma_scale=inf", "gamma_scale=nan", "fill=nan", "fill=x", "share=some",
+        "normalize=", "over=batch", "region=centre", "anchor=left", "clip=yes"}) {
     EXPECT_SAYS(Refusal(std::string("dropblock:") + bad), "allowed:") << bad;
   }
   EXPECT_SAYS(Refusal("cutout:holes=0"), "allowed: a whole number from 1 to 65535");
@@ -155,7 +160,8 @@ TEST(SpecTest, CasesGiveP) {
   EXPECT_EQ(p, 0.5f);
   ASSERT_TRUE(ParseCase("cutout:size=4", &spec, &p).ok());
   EXPECT_EQ(p, 1.0f);
-  for (const char* line : {"dropout@1.5", "dropout@-0.1", "dropout@nan", "dropout@", "dropout@0.1x", "dropout@0.1@0.2", "dropout@1e99"}) {
+  for (const char* line :
+       {"dropout@1.5", "dropout@-0.1", "dropout@nan", "dropout@", "dropout@0.1x", "dropout@0.1@0.2", "dropout@1e99"}) {
     p = -1;
     EXPECT_FALSE(ParseCase(line, &spec, &p).ok()) << line;
     EXPECT_EQ(p, -1) << line;

@@ -46,8 +46,8 @@ def is_last(y):
 def test_schemas():
     draws = "str spec, Tensor key, float p, Tensor? p_device=None, int first_sample=0"
     applies = (
-        "Tensor bits, Tensor counts, str spec, bool channels_last, bool backward, Tensor? key=None, int first_sample=0, "
-        "int? total=None"
+        "Tensor bits, Tensor counts, str spec, bool channels_last, bool backward, Tensor? key=None, "
+        "int first_sample=0, int? total=None"
     )
     expected = {
         "sample": f"(Tensor x, {draws}, bool channels_last=False) -> (Tensor bits, Tensor counts)",

@@ -20,7 +20,14 @@ TINY = {"--train-size": "256", "--test-size": "100", "--threads": "1"}
 # Two threads on cores that others use too: spinning at barriers would cost seconds a step.
 ENVIRONMENT = {**os.environ, "OMP_WAIT_POLICY": "passive"}
 DROPBLOCK = "dropblock:block=7@0.1"
-EVERY_METHOD = ["dropout", "spatial_dropout", "drop_path", "dropblock:block=7", "cutout:size=10,region=valid", "drop_connect"]
+EVERY_METHOD = [
+    "dropout",
+    "spatial_dropout",
+    "drop_path",
+    "dropblock:block=7",
+    "cutout:size=10,region=valid",
+    "drop_connect",
+]
 
 
 def write_idx(path, array):
@@ -168,7 +175,7 @@ def test_killed_and_resumed_ends_with_the_same_weights(data, tmp_path, method):
     run_until(command(data, *args, broken, "--resume", methods=[method]), "epoch 5/7")
     assert not (broken / "results.json").exists()
     done = train(data, *args, broken, "--resume", methods=[method], expect=(0, 1))
-    assert 1 <= len(epoch_lines(done)) <= 3   # it went on, and did not start anew
+    assert 1 <= len(epoch_lines(done)) <= 3  # it went on, and did not start anew
     assert weights(broken) == weights(whole)
     figures = [{k: v for k, v in results(out)[0].items() if k != "sec_per_epoch"} for out in (whole, broken)]
     assert figures[0] == figures[1]
@@ -188,8 +195,15 @@ def test_finished_runs_are_not_run_again(data, tmp_path):
     assert results(tmp_path)[0] == before[0] and len(results(tmp_path)) == 2
 
 
-@pytest.mark.parametrize("change, name", [(("--epochs", 3), "epochs 2"), (("--train-size", 128), "train-size 256"),
-                                          (("--test-size", 50), "test-size 100"), (("--threads", 2), "threads 1")])
+@pytest.mark.parametrize(
+    "change, name",
+    [
+        (("--epochs", 3), "epochs 2"),
+        (("--train-size", 128), "train-size 256"),
+        (("--test-size", 50), "test-size 100"),
+        (("--threads", 2), "threads 1"),
+    ],
+)
 def test_checkpoint_of_other_settings_is_refused_by_name(data, tmp_path, change, name):
     args = {"--task": "fashion", "--seeds": 0, "--epochs": 2, "--out": tmp_path}
     train(data, *(word for pair in args.items() for word in pair), expect=(0, 1))
@@ -218,9 +232,20 @@ def test_damaged_checkpoints(data, tmp_path):
     flipped[-100] ^= 4
     header = struct.unpack("<Q", whole[:8])[0]
     foreign = json.dumps({"x": {"dtype": "F32", "shape": [2**62, 2**62], "data_offsets": [0, 0]}}).encode()
-    cases = [b"", whole[:5], whole[:8], whole[: 8 + header // 2], whole[: 8 + header], whole[:-1], whole + b"x",
-             b"PK\x03\x04" + bytes(100), b"\xff" * 64, bytes(flipped), struct.pack("<Q", 4) + b"null",
-             struct.pack("<Q", len(foreign)) + foreign]
+    cases = [
+        b"",
+        whole[:5],
+        whole[:8],
+        whole[: 8 + header // 2],
+        whole[: 8 + header],
+        whole[:-1],
+        whole + b"x",
+        b"PK\x03\x04" + bytes(100),
+        b"\xff" * 64,
+        bytes(flipped),
+        struct.pack("<Q", 4) + b"null",
+        struct.pack("<Q", len(foreign)) + foreign,
+    ]
     for case in cases:
         checkpoint.write_bytes(case)
         done = train(data, *args, "--resume", expect=(1,))
@@ -232,13 +257,19 @@ def test_damaged_checkpoints(data, tmp_path):
 
 def test_bad_data_is_found_before_training(data, tmp_path):
     done = train(tmp_path / "nowhere", expect=(1,))
-    assert "nowhere" in done.stderr and "dataset-fashion-mnist" in done.stderr and "train-images-idx3-ubyte" in done.stderr
+    assert (
+        "nowhere" in done.stderr and "dataset-fashion-mnist" in done.stderr and "train-images-idx3-ubyte" in done.stderr
+    )
     make_part(tmp_path, "train", 600, 1)
     make_part(tmp_path, "t10k", 200, 2)
     images, labels = tmp_path / "train-images-idx3-ubyte", tmp_path / "t10k-labels-idx1-ubyte"
     whole = images.read_bytes()
-    for path, content, what in [(images, whole[:-5], "ends too early"), (images, labels.read_bytes(), "not an IDX file"),
-                                (images, b"", "ends too early"), (labels, whole, "not an IDX file")]:
+    for path, content, what in [
+        (images, whole[:-5], "ends too early"),
+        (images, labels.read_bytes(), "not an IDX file"),
+        (images, b"", "ends too early"),
+        (labels, whole, "not an IDX file"),
+    ]:
         before = path.read_bytes()
         path.write_bytes(content)
         done = train(tmp_path, "--out", tmp_path / "out", expect=(1,))
@@ -250,15 +281,29 @@ def test_bad_data_is_found_before_training(data, tmp_path):
     assert "20x20" in train(tmp_path, expect=(1,)).stderr
 
 
-@pytest.mark.parametrize("args, what", [
-    (["--device", "cuda"], "CUDA does not exist yet"), (["--device", "tpu"], "cpu is allowed"),
-    (["--methods", "dropblok"], "did you mean 'dropblock'?"), (["--methods", "dropblock@1.5"], "1.5"),
-    (["--methods", "none-0"], "none-0"), (["--methods", "none-x"], "'x'"), (["--methods", "none"], "given twice"),
-    (["--seeds", "0,1,0"], "given twice"), (["--seeds", "-1"], "--seeds"), (["--seeds", "1,"], "--seeds"),
-    (["--task", "fashin"], "did you mean 'fashion'?"), (["--train-size", "63"], "from 64 to 600"),
-    (["--train-size", "601"], "from 64 to 600"), (["--test-size", "0"], "from 1 to 200"), (["--epochs", "2.5"], "--epochs"),
-    (["--threads", "many"], "--threads"), (["--resume"], "--out"), (["--epoch", "1"], "did you mean '--epochs'?"),
-])
+@pytest.mark.parametrize(
+    "args, what",
+    [
+        (["--device", "cuda"], "CUDA does not exist yet"),
+        (["--device", "tpu"], "cpu is allowed"),
+        (["--methods", "dropblok"], "did you mean 'dropblock'?"),
+        (["--methods", "dropblock@1.5"], "1.5"),
+        (["--methods", "none-0"], "none-0"),
+        (["--methods", "none-x"], "'x'"),
+        (["--methods", "none"], "given twice"),
+        (["--seeds", "0,1,0"], "given twice"),
+        (["--seeds", "-1"], "--seeds"),
+        (["--seeds", "1,"], "--seeds"),
+        (["--task", "fashin"], "did you mean 'fashion'?"),
+        (["--train-size", "63"], "from 64 to 600"),
+        (["--train-size", "601"], "from 64 to 600"),
+        (["--test-size", "0"], "from 1 to 200"),
+        (["--epochs", "2.5"], "--epochs"),
+        (["--threads", "many"], "--threads"),
+        (["--resume"], "--out"),
+        (["--epoch", "1"], "did you mean '--epochs'?"),
+    ],
+)
 def test_wrong_command_line(data, args, what):
     done = train(data, *args, expect=(2,))
     assert what in done.stderr and done.stdout == "" and not epoch_lines(done)
@@ -266,7 +311,9 @@ def test_wrong_command_line(data, args, what):
 
 def test_a_failed_run_fails_the_job_and_others_still_finish(data, tmp_path):
     methods = ["dropout:fill=1e38@0.5", "dropout@1", "none"]
-    done = train(data, "--task", "fashion", "--seeds", 0, "--epochs", 6, "--out", tmp_path, methods=methods, expect=(1,))
+    done = train(
+        data, "--task", "fashion", "--seeds", 0, "--epochs", 6, "--out", tmp_path, methods=methods, expect=(1,)
+    )
     assert "dropout:fill=1e38@0.5 seed 0: the loss is" in done.stderr
     assert "dropout@1 seed 0: at chance" in done.stderr
     found = {r["method"]: r for r in results(tmp_path)}
@@ -274,5 +321,15 @@ def test_a_failed_run_fails_the_job_and_others_still_finish(data, tmp_path):
 
 
 def test_a_method_that_does_not_fit_is_a_plain_message(data):
-    done = train(data, "--task", "fashion", "--epochs", 1, "--seeds", 0, methods=["dropblock:block=9,clip=error@0.1"], expect=(1,))
+    done = train(
+        data,
+        "--task",
+        "fashion",
+        "--epochs",
+        1,
+        "--seeds",
+        0,
+        methods=["dropblock:block=9,clip=error@0.1"],
+        expect=(1,),
+    )
     assert "clip=error" in done.stderr and "frame #" not in done.stderr

@@ -87,11 +87,8 @@ void Save(AutogradContext* context, const Saved& saved) {
 
 Saved Load(AutogradContext* context) {
   const variable_list tensors = context->get_saved_variables();
-  return {tensors[0],
-          tensors[1],
-          context->saved_data["spec"].toStringRef(),
-          context->saved_data["channels_last"].toBool(),
-          context->saved_data["first_sample"].toInt()};
+  return {tensors[0], tensors[1], context->saved_data["spec"].toStringRef(),
+          context->saved_data["channels_last"].toBool(), context->saved_data["first_sample"].toInt()};
 }
 
 // The linear map of the backward pass. It is diagonal, so its own gradient is itself, to any order.

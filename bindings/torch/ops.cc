@@ -4,11 +4,10 @@
 // translated in views.cc; autograd is the callers' (nn.cc in C++); other devices register kernels of their own.
 //
 // A mask is two tensors: bits, int64 words with bit 1 = keep in the memory order of y, and counts, int64 {T, kept...}.
-// `channels_last` says that order. `drop` chooses it: it is `not y.is_contiguous()` of the y that it returned. To `sample`
-// and `drop_` the caller says it, and says the same to `apply`. `key` is read by a forward `apply` with fill=noise alone.
-// `total` is the number of elements
-// that `kept` was counted over, where that is not x alone (several ranks). Operators that change x return nothing that
-// shares its memory, as torch.compile asks.
+// `channels_last` says that order. `drop` chooses it: it is `not y.is_contiguous()` of the y that it returned. To
+// `sample` and `drop_` the caller says it, and says the same to `apply`. `key` is read by a forward `apply` with
+// fill=noise alone. `total` is the number of elements that `kept` was counted over, where that is not x alone (several
+// ranks). Operators that change x return nothing that shares its memory, as torch.compile asks.
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
 
@@ -154,8 +153,8 @@ Tensor ApplyCpu(const Tensor& x, const Tensor& bits, const Tensor& counts, std::
   return y;
 }
 
-void ApplyInPlaceCpu(Tensor x, const Tensor& bits, const Tensor& counts, std::string_view line,
-                     bool channels_last, bool backward, const OptionalTensor& key, int64_t first_sample, std::optional<int64_t> total) {
+void ApplyInPlaceCpu(Tensor x, const Tensor& bits, const Tensor& counts, std::string_view line, bool channels_last,
+                     bool backward, const OptionalTensor& key, int64_t first_sample, std::optional<int64_t> total) {
   const Spec spec = SpecOf(line);
   const Tensor y = Viewable(x, spec);
   ApplyInto(y, y, bits, counts, spec, key, channels_last, backward, first_sample, total);
@@ -163,7 +162,7 @@ void ApplyInPlaceCpu(Tensor x, const Tensor& bits, const Tensor& counts, std::st
 }
 
 #define DROPKIT_DRAWS "str spec, Tensor key, float p, Tensor? p_device=None, int first_sample=0"
-#define DROPKIT_APPLIES                                                                                       \
+#define DROPKIT_APPLIES                                                                                             \
   "Tensor bits, Tensor counts, str spec, bool channels_last, bool backward, Tensor? key=None, int first_sample=0, " \
   "int? total=None"
 

@@ -17,9 +17,11 @@
 //  5. Kept: t = x * a, then t + b only if b != 0. Dropped: d if c == 0, else x * c, then + d. Each step is one f32
 //     operation (f64 for f64 tensors), round to nearest even, never contracted; then one conversion to the dtype. A
 //     dropped NaN or Inf becomes exactly the fill value. All dropped gives the fill value everywhere, never NaN. p = 0
-//     gives y bitwise equal to x but for a NaN's payload. A p read from memory that is NaN or outside [0, 1] makes every output NaN.
+//     gives y bitwise equal to x but for a NaN's payload. A p read from memory that is NaN or outside [0, 1] makes
+//     every output NaN.
 //  6. The backward pass is the same Apply on the same bits; it is linear, so it differentiates again.
-//  7. Nothing here prints, aborts or throws: a must-use Status names the argument, its value and the values allowed, and
+//  7. Nothing here prints, aborts or throws: a must-use Status names the argument, its value and the values allowed,
+//  and
 //     then nothing has been written.
 //
 // The draw is defined to the last bit in docs/draws.md. Functions are thread-safe unless they share an output or
@@ -65,14 +67,14 @@ class [[nodiscard]] Status {
 // ---------------------------------------------------------------- Spec: what to drop
 
 enum class Method : uint8_t { kDropout, kSpatialDropout, kDropPath, kDropBlock, kCutout, kDropConnect };
-enum class Share : uint8_t { kNone, kChannels, kBatch, kAll };           // which axes use one mask together
-enum class Normalize : uint8_t { kKept, kExpected, kAsked, kNone };      // the law of the gain on kept elements
-enum class Over : uint8_t { kTensor, kSample, kPlane };                  // what `kept` is counted over
-enum class Fill : uint8_t { kNumber, kNoise };                           // what dropped elements become
-enum class Region : uint8_t { kValid, kWhole };                          // where a block may be centred
-enum class Rate : uint8_t { kPaper, kCalibrated, kPlain, kRaw };         // how p becomes the seeds' probability
-enum class Anchor : uint8_t { kBefore, kAfter };                         // even blocks, region=whole: the longer side
-enum class Clip : uint8_t { kAxis, kSquare, kNone, kError };             // a block larger than the map
+enum class Share : uint8_t { kNone, kChannels, kBatch, kAll };       // which axes use one mask together
+enum class Normalize : uint8_t { kKept, kExpected, kAsked, kNone };  // the law of the gain on kept elements
+enum class Over : uint8_t { kTensor, kSample, kPlane };              // what `kept` is counted over
+enum class Fill : uint8_t { kNumber, kNoise };                       // what dropped elements become
+enum class Region : uint8_t { kValid, kWhole };                      // where a block may be centred
+enum class Rate : uint8_t { kPaper, kCalibrated, kPlain, kRaw };     // how p becomes the seeds' probability
+enum class Anchor : uint8_t { kBefore, kAfter };                     // even blocks, region=whole: the longer side
+enum class Clip : uint8_t { kAxis, kSquare, kNone, kError };         // a block larger than the map
 
 // A method and its static structure; p is not part of it. Plain data: copy freely. Made by ParseSpec; fields that the
 // method does not use hold their defaults.
@@ -88,8 +90,8 @@ struct Spec {
   Anchor anchor = Anchor::kBefore;
   Clip clip = Clip::kAxis;
   double gamma_scale = 1.0;
-  int extent_dims = 1;               // how many numbers block= or size= had; one number serves every axis
-  int64_t extent[3] = {7, 7, 7};     // block= (dropblock) or size= (cutout), in elements, per axis
+  int extent_dims = 1;            // how many numbers block= or size= had; one number serves every axis
+  int64_t extent[3] = {7, 7, 7};  // block= (dropblock) or size= (cutout), in elements, per axis
   int64_t holes = 1;
   bool operator==(const Spec&) const = default;
 };
@@ -105,8 +107,8 @@ DROPKIT_API Status ParseCase(std::string_view line, Spec* spec, float* p);
 enum class SpecForm : uint8_t { kShort, kFull };
 DROPKIT_API std::string PrintSpec(const Spec& spec, SpecForm form = SpecForm::kShort);
 
-// What a binding must know of a method to choose the view: whether it has block or square sizes, which belong to axes, and
-// whether it drops weights.
+// What a binding must know of a method to choose the view: whether it has block or square sizes, which belong to axes,
+// and whether it drops weights.
 DROPKIT_API bool HasBlock(const Spec& spec);
 DROPKIT_API bool DropsWeights(const Spec& spec);
 
@@ -129,24 +131,25 @@ enum class DType : uint8_t { kF32, kF16, kBF16, kF64 };
 DROPKIT_API size_t SizeOf(DType dtype);
 DROPKIT_API const char* Name(DType dtype);
 
-// A tensor of `samples` x `channels` x spatial sizes, in memory that belongs to the caller. Strides are in elements, may
-// be any (also 0 or negative for inputs), and need no order; channels first or last and dense are the fast cases. With
-// method drop_connect the view is a weight: samples = 1 (or the batch, for per-sample weights), channels = its first
-// dimension. Sizes may be 0; a sample holds at most 2^38 elements.
+// A tensor of `samples` x `channels` x spatial sizes, in memory that belongs to the caller. Strides are in elements,
+// may be any (also 0 or negative for inputs), and need no order; channels first or last and dense are the fast cases.
+// With method drop_connect the view is a weight: samples = 1 (or the batch, for per-sample weights), channels = its
+// first dimension. Sizes may be 0; a sample holds at most 2^38 elements.
 struct View {
   void* data = nullptr;
   DType dtype = DType::kF32;
-  int spatial_dims = 2;                 // 0 to 3
+  int spatial_dims = 2;  // 0 to 3
   int64_t samples = 0, channels = 0;
-  int64_t size[3] = {1, 1, 1};          // axis order: D, H, W / H, W / W; unused ones stay 1
+  int64_t size[3] = {1, 1, 1};  // axis order: D, H, W / H, W / W; unused ones stay 1
   int64_t sample_stride = 0, channel_stride = 0;
   int64_t stride[3] = {0, 0, 0};
-  int64_t first_sample = 0;             // index of sample 0 in the global batch
+  int64_t first_sample = 0;  // index of sample 0 in the global batch
 };
 enum class Layout : uint8_t { kChannelsFirst, kChannelsLast };
 // A dense view in the given layout. `sizes` are the spatial sizes; more than 3 is reported by Sample or Apply.
-DROPKIT_API View DenseView(void* data, DType dtype, int64_t samples, int64_t channels, const std::vector<int64_t>& sizes,
-                           Layout layout = Layout::kChannelsFirst, int64_t first_sample = 0);
+DROPKIT_API View DenseView(void* data, DType dtype, int64_t samples, int64_t channels,
+                           const std::vector<int64_t>& sizes, Layout layout = Layout::kChannelsFirst,
+                           int64_t first_sample = 0);
 
 // Two u64, {seed, offset}, in the memory of the device that runs.
 using Key = const uint64_t*;
@@ -155,8 +158,8 @@ using Key = const uint64_t*;
 // schedule neither synchronises nor recompiles).
 struct Probability {
   float value = 0.0f;
-  const float* device = nullptr;        // if not null, it decides and `value` is ignored
-  Probability(float host_value) : value(host_value) {}                        // NOLINT: a number is a probability
+  const float* device = nullptr;                        // if not null, it decides and `value` is ignored
+  Probability(float host_value) : value(host_value) {}  // NOLINT: a number is a probability
   explicit Probability(const float* device_value) : device(device_value) {}
 };
 
@@ -170,15 +173,15 @@ struct ParallelFor {
 };
 
 struct Exec {
-  // Name in Backends(). Null: the environment's DROPKIT_BACKEND, else the first available, among those that work on host
-  // memory; who has device memory names the backend.
+  // Name in Backends(). Null: the environment's DROPKIT_BACKEND, else the first available, among those that work on
+  // host memory; who has device memory names the backend.
   const char* backend = nullptr;
-  void* stream = nullptr;          // device backends: the stream to launch on
-  // At least ScratchBytes() bytes of the running device's memory, at an address that 64 divides, for this call alone while
-  // it runs. Null, on host backends only: a buffer of the calling thread that the library keeps.
+  void* stream = nullptr;  // device backends: the stream to launch on
+  // At least ScratchBytes() bytes of the running device's memory, at an address that 64 divides, for this call alone
+  // while it runs. Null, on host backends only: a buffer of the calling thread that the library keeps.
   void* scratch = nullptr;
   size_t scratch_bytes = 0;
-  ParallelFor parallel_for;        // run == null: the library's own pool, made on first use, anew in a forked child
+  ParallelFor parallel_for;  // run == null: the library's own pool, made on first use, anew in a forked child
 };
 // Threads of the library's own pool; 0 (the start value) means one per core. Takes effect at the next call.
 DROPKIT_API Status SetThreads(int threads);
@@ -186,8 +189,8 @@ DROPKIT_API Status SetThreads(int threads);
 // ---------------------------------------------------------------- Mask
 
 // Which elements are kept. Plain data over memory of the caller: Describe() fills the shape, the caller points `bits`,
-// `threshold` and `kept` at memory of the device that runs, Sample (or Spread, Pack) writes it. Gains are not sealed in:
-// Apply derives them from the spec's law, T, kept and total, so counts may be summed over ranks in between (replace
+// `threshold` and `kept` at memory of the device that runs, Sample (or Spread, Pack) writes it. Gains are not sealed
+// in: Apply derives them from the spec's law, T, kept and total, so counts may be summed over ranks in between (replace
 // `kept` by the sum, num_kept by 1 for over=tensor, and `total`).
 struct Mask {
   Spec spec;
@@ -200,12 +203,12 @@ struct Mask {
   int64_t sample_stride = 0, channel_stride = 0;
   int64_t stride[3] = {0, 0, 0};
   int64_t num_bits = 0;
-  uint64_t* bits = nullptr;        // num_words() words, bit i at word i / 64, position i % 64; bits past num_bits are 0
-  uint64_t* threshold = nullptr;   // 1 word: T; kBadThreshold if p was NaN or outside [0, 1]
-  int64_t* kept = nullptr;         // num_kept counts of kept elements: per sample; per (sample, channel) if over=plane
+  uint64_t* bits = nullptr;       // num_words() words, bit i at word i / 64, position i % 64; bits past num_bits are 0
+  uint64_t* threshold = nullptr;  // 1 word: T; kBadThreshold if p was NaN or outside [0, 1]
+  int64_t* kept = nullptr;        // num_kept counts of kept elements: per sample; per (sample, channel) if over=plane
   int64_t num_kept = 0;
-  int64_t total = 0;               // elements in the tensor
-  Key key = nullptr;               // the key it was drawn with; fill=noise reads it again
+  int64_t total = 0;  // elements in the tensor
+  Key key = nullptr;  // the key it was drawn with; fill=noise reads it again
   int64_t num_words() const { return (num_bits + 63) / 64; }
 };
 inline constexpr uint64_t kBadThreshold = ~uint64_t{0};
@@ -220,9 +223,9 @@ DROPKIT_API Status ScratchBytes(const Spec& spec, const View& x, const Exec& exe
 class DROPKIT_API MaskStorage {
  public:
   MaskStorage() = default;
-  MaskStorage(const MaskStorage&) = delete;   // mask points into the object
+  MaskStorage(const MaskStorage&) = delete;  // mask points into the object
   MaskStorage& operator=(const MaskStorage&) = delete;
-  Status Reserve(const Spec& spec, const View& x);   // Describe, and allocate
+  Status Reserve(const Spec& spec, const View& x);  // Describe, and allocate
   Mask mask;
 
  private:
@@ -238,19 +241,23 @@ enum class Pass : uint8_t { kForward, kBackward };
 // Draws. `x` gives shape, layout and first_sample (its data is not read). mask's pointers must be set; the rest is
 // filled as by Describe. Draws only under `key`: one field, plus centres for cutout.
 DROPKIT_API Status Sample(const Spec& spec, Probability p, Key key, const View& x, const Exec& exec, Mask* mask);
-// y = the affine maps of the pass on x. y has x's sizes and dtype, any strides without a 0, and is x itself (same data and
-// strides) or does not overlap it. One read, one write. Draws nothing but fill=noise's values. kBackward: dropped elements get 0.
+// y = the affine maps of the pass on x. y has x's sizes and dtype, any strides without a 0, and is x itself (same data
+// and strides) or does not overlap it. One read, one write. Draws nothing but fill=noise's values. kBackward: dropped
+// elements get 0.
 DROPKIT_API Status Apply(const Mask& mask, Pass pass, const View& x, const View& y, const Exec& exec);
 // Sample and Apply: equal to them bit for bit. With kBackward, the gradient from the key and p alone (recompute).
-DROPKIT_API Status Drop(const Spec& spec, Probability p, Key key, Pass pass, const View& x, const View& y, const Exec& exec, Mask* mask);
-// As Sample, but which units fire is given: one byte each, 0 or not, dense and row-major as [samples][channels][positions]
-// (1 sample if shared over the batch, 1 channel if shared over channels or the unit has none; positions as in
-// docs/draws.md, section 4; for cutout the positions of its centre). p gives T for the gain laws that use it; a bad p in
-// memory leaves the bits as given and makes Apply's outputs NaN.
-DROPKIT_API Status Spread(const Spec& spec, Probability p, const uint8_t* seeds, const View& x, const Exec& exec, Mask* mask);
+DROPKIT_API Status Drop(const Spec& spec, Probability p, Key key, Pass pass, const View& x, const View& y,
+                        const Exec& exec, Mask* mask);
+// As Sample, but which units fire is given: one byte each, 0 or not, dense and row-major as
+// [samples][channels][positions] (1 sample if shared over the batch, 1 channel if shared over channels or the unit has
+// none; positions as in docs/draws.md, section 4; for cutout the positions of its centre). p gives T for the gain laws
+// that use it; a bad p in memory leaves the bits as given and makes Apply's outputs NaN.
+DROPKIT_API Status Spread(const Spec& spec, Probability p, const uint8_t* seeds, const View& x, const Exec& exec,
+                          Mask* mask);
 // A mask of the caller's own: one byte an element, 0 = dropped, dense as [samples][channels][spatial]. spec gives the
 // gain law; its share must be none and its unit the element (dropout).
-DROPKIT_API Status Pack(const Spec& spec, Probability p, const uint8_t* keep, const View& x, const Exec& exec, Mask* mask);
+DROPKIT_API Status Pack(const Spec& spec, Probability p, const uint8_t* keep, const View& x, const Exec& exec,
+                        Mask* mask);
 // The reverse, on the host: one byte an element, 1 = kept, dense as [samples][channels][spatial], whatever the mask's
 // own order and coarseness.
 DROPKIT_API Status Unpack(const Mask& mask, uint8_t* keep);
@@ -258,21 +265,21 @@ DROPKIT_API Status Unpack(const Mask& mask, uint8_t* keep);
 // ---------------------------------------------------------------- What a spec will do, on the host
 
 struct Gain {
-  double a = 1, b = 0, c = 0, d = 0;   // kept y = a x + b, dropped y = c x + d
+  double a = 1, b = 0, c = 0, d = 0;  // kept y = a x + b, dropped y = c x + d
 };
 // The maps that Apply uses for sample n, channel c of a mask in host memory. NaNs for a p that was bad in memory; d of
 // fill=noise is a draw an element, and 0 here.
 DROPKIT_API Status GainOf(const Mask& mask, Pass pass, int64_t n, int64_t c, DType dtype, Gain* gain);
 
 struct RateInfo {
-  uint64_t threshold;        // T, of 2^32
-  uint64_t lane_threshold;   // Q, of 2^32: the probability of a unit to fire
-  double gamma;              // Q / 2^32
-  double expected_drop;      // exact expected dropped fraction for Q
-  int64_t lanes;             // units a sample
-  int64_t block[3];          // block or hole after clipping
-  int64_t positions[3];      // positions of a seed or centre on each axis
-  int64_t before[3];         // elements of the block before its position
+  uint64_t threshold;       // T, of 2^32
+  uint64_t lane_threshold;  // Q, of 2^32: the probability of a unit to fire
+  double gamma;             // Q / 2^32
+  double expected_drop;     // exact expected dropped fraction for Q
+  int64_t lanes;            // units a sample
+  int64_t block[3];         // block or hole after clipping
+  int64_t positions[3];     // positions of a seed or centre on each axis
+  int64_t before[3];        // elements of the block before its position
 };
 DROPKIT_API Status Rates(const Spec& spec, float p, const View& x, RateInfo* info);
 
@@ -281,7 +288,7 @@ DROPKIT_API Status Rates(const Spec& spec, float p, const View& x, RateInfo* inf
 struct BackendInfo {
   std::string name;
   bool available;
-  std::string why;   // if not available: the reason
+  std::string why;  // if not available: the reason
 };
 DROPKIT_API std::vector<BackendInfo> Backends();
 // One line: version, draw version, compiler, backends on and off.

@@ -1,6 +1,6 @@
-// Apply on the CPU. Memory plan: the five axes of x, y and the mask are ordered by y's strides and merged where they follow
-// each other, so dense tensors become one long row (one a sample or plane, when gains differ by them); rows are cut into
-// segments, one read and one write an element, the mask's bits read 64 at a time.
+// Apply on the CPU. Memory plan: the five axes of x, y and the mask are ordered by y's strides and merged where they
+// follow each other, so dense tensors become one long row (one a sample or plane, when gains differ by them); rows are
+// cut into segments, one read and one write an element, the mask's bits read 64 at a time.
 #include <array>
 #include <bit>
 #include <cmath>
@@ -13,12 +13,12 @@
 namespace dropkit::cpu {
 namespace {
 
-constexpr int64_t kSegment = 1 << 15;   // elements of a task: some 10 microseconds
+constexpr int64_t kSegment = 1 << 15;  // elements of a task: some 10 microseconds
 
 // ---------------------------------------------------------------- element types
 
 template <typename T>
-struct Arithmetic {   // f32 and f64 compute in themselves
+struct Arithmetic {  // f32 and f64 compute in themselves
   using Wide = T;
   static Wide Load(T value) { return value; }
   static T Store(Wide value) { return value; }
@@ -44,7 +44,7 @@ struct Step {
 };
 
 struct Loop {
-  std::array<Step, 5> step;   // outermost first
+  std::array<Step, 5> step;  // outermost first
   int dims = 0;
 };
 
@@ -67,7 +67,7 @@ Loop MakeLoop(const Mask& mask, const View& x, const View& y, bool needs_place) 
     cells *= x.size[i];
   }
   all[1] = {x.channels, x.channel_stride, y.channel_stride, mask.channel_stride, 0, channel, needs_place ? cells : 0};
-  for (int i = 1; i < 5; ++i) {   // by insertion: std::stable_sort allocates
+  for (int i = 1; i < 5; ++i) {  // by insertion: std::stable_sort allocates
     for (int j = i; j > 0 && std::llabs(all[j - 1].y) < std::llabs(all[j].y); --j) std::swap(all[j - 1], all[j]);
   }
   Loop loop;
@@ -114,8 +114,8 @@ struct Job {
   const View& x;
   const View& y;
   Loop loop;
-  double gain = 1.0;            // when it is the same for all rows
-  bool gain_per_row = false;    // normalize=kept over sample or plane
+  double gain = 1.0;          // when it is the same for all rows
+  bool gain_per_row = false;  // normalize=kept over sample or plane
   bool noise = false;
   CallKey noise_key = {};
   double fill = 0.0;
@@ -155,7 +155,8 @@ template <typename T>
 T Select(uint32_t bit, T kept, T fill) {
   using Word = typename WordOfBytes<sizeof(T)>::Type;
   const Word mask = static_cast<Word>(-static_cast<Word>(bit));
-  return std::bit_cast<T>(static_cast<Word>((std::bit_cast<Word>(kept) & mask) | (std::bit_cast<Word>(fill) & static_cast<Word>(~mask))));
+  return std::bit_cast<T>(
+      static_cast<Word>((std::bit_cast<Word>(kept) & mask) | (std::bit_cast<Word>(fill) & static_cast<Word>(~mask))));
 }
 
 template <typename T>
@@ -175,7 +176,7 @@ void ApplyDense(const Row<T>& row, const uint64_t* bits) {  // all steps 1
 }
 
 template <typename T>
-void ApplyUniform(const Row<T>& row, bool keep) {   // one bit for the whole row
+void ApplyUniform(const Row<T>& row, bool keep) {  // one bit for the whole row
   for (int64_t i = 0; i < row.count; ++i) row.y[i * row.y_step] = Map(row, keep, row.x[i * row.x_step]);
 }
 
@@ -228,8 +229,8 @@ void ApplySegment(const Job& job, Place place, int64_t first, int64_t count) {
   if (job.noise) FillNoise(job, row, place, step);
 }
 
-// Segments of all rows, in groups of about kSegment elements a task. A row whose gain changes within it never comes about:
-// MakeLoop keeps those axes apart, unless the innermost axis itself is the gain's (rows of one element then).
+// Segments of all rows, in groups of about kSegment elements a task. A row whose gain changes within it never comes
+// about: MakeLoop keeps those axes apart, unless the innermost axis itself is the gain's (rows of one element then).
 template <typename T>
 void ApplyAll(const Job& job, const Exec& exec) {
   const Step& inner = job.loop.step[job.loop.dims - 1];
@@ -289,10 +290,18 @@ Status Apply(const Mask& mask, Pass pass, const View& x, const View& y, const Ex
   if (noise) job.noise_key = MakeCallKey(mask.key[0], mask.key[1], Tag::kNoise);
   job.fill = pass == Pass::kForward && spec.fill == Fill::kNumber ? spec.fill_value : 0.0;
   switch (x.dtype) {
-    case DType::kF32: Run<float>(job, exec); break;
-    case DType::kF64: Run<double>(job, exec); break;
-    case DType::kF16: Run<Float16>(job, exec); break;
-    case DType::kBF16: Run<BFloat16>(job, exec); break;
+    case DType::kF32:
+      Run<float>(job, exec);
+      break;
+    case DType::kF64:
+      Run<double>(job, exec);
+      break;
+    case DType::kF16:
+      Run<Float16>(job, exec);
+      break;
+    case DType::kBF16:
+      Run<BFloat16>(job, exec);
+      break;
   }
   return Status();
 }
@@ -310,6 +319,13 @@ size_t ScratchOf(const Spec& spec, const View& x, const Exec&) {
 
 }  // namespace
 
-const Backend kCpuBackend = {"cpu", [] { return static_cast<const char*>(nullptr); }, ScratchOf, cpu::Sample, cpu::Spread, cpu::Pack, FinishEmptyOnHost, cpu::Apply};
+const Backend kCpuBackend = {"cpu",
+                             [] { return static_cast<const char*>(nullptr); },
+                             ScratchOf,
+                             cpu::Sample,
+                             cpu::Spread,
+                             cpu::Pack,
+                             FinishEmptyOnHost,
+                             cpu::Apply};
 
 }  // namespace dropkit

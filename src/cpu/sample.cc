@@ -1,7 +1,7 @@
-// Sample, Spread and Pack on the CPU. Memory plan: the mask's words are cut into tasks at word boundaries (whole planes;
-// whole samples when channels are last), so no two tasks share a word. A task sets its words, draws the tiles of 512 lanes
-// that touch its planes (a tile that two tasks touch is drawn by both: the draw is a function of its place), and clears
-// what fired. A second pass counts.
+// Sample, Spread and Pack on the CPU. Memory plan: the mask's words are cut into tasks at word boundaries (whole
+// planes; whole samples when channels are last), so no two tasks share a word. A task sets its words, draws the tiles
+// of 512 lanes that touch its planes (a tile that two tasks touch is drawn by both: the draw is a function of its
+// place), and clears what fired. A second pass counts.
 #include <bit>
 #include <numeric>
 
@@ -10,14 +10,14 @@
 namespace dropkit::cpu {
 namespace {
 
-constexpr int64_t kLeastBitsOfTask = 1 << 14;   // below this much work a task costs more than it saves
+constexpr int64_t kLeastBitsOfTask = 1 << 14;  // below this much work a task costs more than it saves
 
 // Where fired lanes come from: the draw, or bytes that the caller gave.
 struct LaneSource {
   LaneLaw law;
   CallKey digits_key, overlay_key, centres_key;
   const uint8_t* given = nullptr;
-  bool given_marks_kept = false;   // Pack: a zero byte fires
+  bool given_marks_kept = false;  // Pack: a zero byte fires
   int64_t lanes = 0;
   uint64_t first_sample = 0;
   bool shares_batch = false;
@@ -65,7 +65,8 @@ class Spreader {
     const int64_t begin = c0 * plan_.lanes_per_channel, end = c1 * plan_.lanes_per_channel;
     const bool blocks = mask_.spec.method == Method::kDropBlock || mask_.spec.method == Method::kCutout;
     const int64_t map_bits = plan_.has_map ? plan_.cells : 1;
-    const bool in_lane_order = !blocks && (mask_.channel_stride == map_bits || plan_.lane_channels == 1 || plan_.lanes_per_channel == 1);
+    const bool in_lane_order =
+        !blocks && (mask_.channel_stride == map_bits || plan_.lane_channels == 1 || plan_.lanes_per_channel == 1);
     uint64_t bits[kTileWords];
     for (int64_t tile = begin / kTileLanes; tile * kTileLanes < end; ++tile) {
       source_.Tile(n, tile, begin, end, bits);
@@ -98,7 +99,8 @@ class Spreader {
       if (blocks) {
         SpreadBlock(n, channel * positions + position, plane, position);
       } else {
-        ClearBit(mask_.bits, plane + position * stride_[2]);   // a mask's map is dense: row-major in steps of its last axis
+        ClearBit(mask_.bits,
+                 plane + position * stride_[2]);  // a mask's map is dense: row-major in steps of its last axis
       }
     }
   }
@@ -155,7 +157,7 @@ Cut CutIntoTasks(const Plan& plan, const Mask& mask, const Exec& exec) {
   cut.plane_bits = plan.has_map ? plan.cells : 1;
   cut.planes = mask.num_bits / cut.plane_bits;
   const bool planes_interleave = cut.channels > 1 && mask.channel_stride != cut.plane_bits;
-  const int64_t unit = planes_interleave ? cut.channels : 1;   // planes that must stay together
+  const int64_t unit = planes_interleave ? cut.channels : 1;  // planes that must stay together
   const int64_t aligned = unit * (64 / std::gcd<int64_t>(64, unit * cut.plane_bits));
   const int64_t wanted = std::max(cut.planes / (int64_t{4} * MaxThreads(exec)), kLeastBitsOfTask / cut.plane_bits);
   cut.planes_of_task = std::max<int64_t>(1, wanted / aligned) * aligned;
@@ -165,7 +167,7 @@ Cut CutIntoTasks(const Plan& plan, const Mask& mask, const Exec& exec) {
 
 void SetWords(const Mask& mask, int64_t begin, int64_t end) {
   std::fill(mask.bits + begin / 64, mask.bits + (end + 63) / 64, ~uint64_t{0});
-  if (end % 64 != 0) mask.bits[end / 64] = LowMask(end % 64);   // only the mask's last word is not whole
+  if (end % 64 != 0) mask.bits[end / 64] = LowMask(end % 64);  // only the mask's last word is not whole
 }
 
 void RunTask(const Cut& cut, const Spreader& spreader, const Mask& mask, int64_t task) {
@@ -182,7 +184,8 @@ void RunTask(const Cut& cut, const Spreader& spreader, const Mask& mask, int64_t
 
 int64_t CountPlane(const Mask& mask, const Cut& cut, int64_t n, int64_t c) {
   const int64_t first = n * mask.sample_stride + c * mask.channel_stride;
-  if (cut.channels == 1 || mask.channel_stride == cut.plane_bits) return CountRange(mask.bits, first, first + cut.plane_bits);
+  if (cut.channels == 1 || mask.channel_stride == cut.plane_bits)
+    return CountRange(mask.bits, first, first + cut.plane_bits);
   int64_t count = 0;
   for (int64_t i = 0; i < cut.plane_bits; ++i) count += GetBit(mask.bits, first + i * cut.channels);
   return count;
@@ -198,7 +201,8 @@ void CountKept(const Plan& plan, const Cut& cut, const Exec& exec, const Mask& m
   RunTasks(exec, counted, [&](int64_t n) {
     if (!per_plane) {
       const int64_t first = n * mask.sample_stride;
-      mask.kept[n] = CountRange(mask.bits, first, first + cut.channels * cut.plane_bits) * cells_of_bit * channels_of_plane;
+      mask.kept[n] =
+          CountRange(mask.bits, first, first + cut.channels * cut.plane_bits) * cells_of_bit * channels_of_plane;
       return;
     }
     for (int64_t c = 0; c < mask.channels; ++c) {

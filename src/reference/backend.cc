@@ -11,7 +11,7 @@ size_t NoScratch(const Spec&, const View&, const Exec&) { return 0; }
 
 }  // namespace
 
-const Backend kReferenceBackend = {"reference",       Unavailable,     NoScratch,       reference::Sample,
+const Backend kReferenceBackend = {"reference",       Unavailable,     NoScratch,         reference::Sample,
                                    reference::Spread, reference::Pack, FinishEmptyOnHost, reference::Apply};
 
 }  // namespace dropkit
