@@ -10,7 +10,7 @@ export CTEST_OUTPUT_ON_FAILURE = 1
 
 # The program and what it links; the tests are built by `make test`.
 build: setup
-	cmake --preset default
+	cmake --preset default -DDROPKIT_TORCH=ON
 	cmake --build --preset default -j $(JOBS) --target dropkit_cli
 
 setup:

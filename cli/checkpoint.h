@@ -1,6 +1,7 @@
 // A file of named tensors and named texts, in the safetensors format: it opens in any tool that knows that.
 // Knows nothing of torch or of training; what a run keeps in it is in trainer.cc. Files are not trusted: a truncated,
-// damaged or foreign one is an error that names the file. A CRC-32 of the data guards against silent damage.
+// damaged or foreign one is an error that names the file. A CRC-32 of the tensors' data guards them against silent
+// damage.
 #ifndef DROPKIT_CLI_CHECKPOINT_H_
 #define DROPKIT_CLI_CHECKPOINT_H_
 

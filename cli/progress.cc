@@ -1,6 +1,7 @@
 // The bar is redrawn in place by a carriage return; lines are plain, for logs.
 #include "cli/progress.h"
 
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -18,6 +19,11 @@ std::string Minutes(double seconds) {
   std::snprintf(text, sizeof text, "%lld:%02lld", static_cast<long long>(whole / 60),
                 static_cast<long long>(whole % 60));
   return text;
+}
+
+int TerminalWidth() {
+  winsize size{};
+  return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1 ? size.ws_col : 80;
 }
 
 }  // namespace
@@ -49,8 +55,12 @@ void Progress::Draw(int epoch, double fraction) {
   const double share = total_ > 0 ? std::fmin(1.0, done / static_cast<double>(total_)) : 1.0;
   const int filled = static_cast<int>(share * kBarWidth);
   const std::string bar = std::string(filled, '#') + std::string(kBarWidth - filled, '.');
-  std::fprintf(stderr, "\r\033[K[%s] %3.0f%%  %s left  %s epoch %d/%d%s", bar.c_str(), 100 * share,
-               TimeLeft(done).c_str(), run_.c_str(), epoch + 1, epochs_, last_.c_str());
+  char percent[16], epochs[48];
+  std::snprintf(percent, sizeof percent, "] %3.0f%%  ", 100 * share);
+  std::snprintf(epochs, sizeof epochs, " epoch %d/%d", epoch + 1, epochs_);
+  const std::string line = "[" + bar + percent + TimeLeft(done) + " left  " + run_ + epochs + last_;
+  // A line that wraps could not be taken back.
+  std::fprintf(stderr, "\r\033[K%s", line.substr(0, static_cast<size_t>(TerminalWidth() - 1)).c_str());
   std::fflush(stderr);
   drawn_ = true;
   drawn_at_ = Clock::now();

@@ -181,6 +181,10 @@ void WriteResults(const std::string& directory, const std::vector<RunResult>& re
   WriteText(directory + "/results.csv", Csv(results));
 }
 
+void RemoveResults(const std::string& directory) {
+  for (const char* name : {"/results.json", "/results.csv"}) std::remove((directory + name).c_str());
+}
+
 std::string Table(const std::vector<RunResult>& results) {
   if (results.empty()) return "";
   const std::vector<Column> columns = Columns(results[0]);

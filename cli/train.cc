@@ -1,6 +1,8 @@
 // `dropkit train`: options, the list of runs, and the report. Free of torch; trainer.h does the work of one run.
 // Everything that can be wrong with the command line or the data is found before the first run starts. Runs go seed by
 // seed, so that a job that is stopped early leaves paired results.
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
@@ -116,6 +118,7 @@ void MakeDirectory(const std::string& path) {
   std::filesystem::create_directories(path, error);
   if (!std::filesystem::is_directory(path))
     throw std::runtime_error("--out " + path + ": cannot be made: " + error.message());
+  if (access(path.c_str(), W_OK) != 0) throw std::runtime_error("--out " + path + ": cannot be written");
 }
 
 Job Prepare(const Options& options) {
@@ -135,7 +138,11 @@ Job Prepare(const Options& options) {
   CheckSizes(job.dataset, common.train_size, common.test_size);
   job.common.threads = UseThreads(threads);
   job.common.data_checksum = Checksum(job.dataset);
-  if (!options.out.empty()) MakeDirectory(options.out);
+  if (!options.out.empty()) {
+    MakeDirectory(options.out);
+    // What an earlier job left would read as this one's until its first run ends.
+    if (!options.resume) RemoveResults(options.out);
+  }
   return job;
 }
 
@@ -158,17 +165,17 @@ std::string Complaint(const RunResult& result) {
 }
 
 void Report(const Job& job, const std::vector<RunResult>& results) {
-  std::printf("task %s: %lld training and %lld test images, %d epochs, %zu seed(s), %d thread(s)\n",
-              job.task->name.c_str(), static_cast<long long>(job.common.train_size),
+  for (const RunResult& result : results) {
+    std::printf("weights %s  %s seed %llu\n", result.weights.c_str(), result.method.c_str(),
+                static_cast<unsigned long long>(result.seed));
+  }
+  std::printf("%stask %s: %lld training and %lld test images, %d epochs, %zu seed(s), %d thread(s)\n",
+              results.empty() ? "" : "\n", job.task->name.c_str(), static_cast<long long>(job.common.train_size),
               static_cast<long long>(job.common.test_size), job.common.epochs, job.seeds.size(), job.common.threads);
   std::printf(
       "accuracy in per cent; 'erased K': a KxK square of the item set to grey; mean+-sample sd over seeds\n\n%s",
       Table(results).c_str());
-  for (const RunResult& result : results) {
-    std::printf("%sweights %s  %s seed %llu\n", &result == &results[0] ? "\n" : "", result.weights.c_str(),
-                result.method.c_str(), static_cast<unsigned long long>(result.seed));
-  }
-  std::fflush(stdout);
+  if (std::fflush(stdout) != 0 || std::ferror(stdout)) throw std::runtime_error("standard output: cannot be written");
 }
 
 int TrainAll(const Options& options) {
@@ -189,7 +196,11 @@ int TrainAll(const Options& options) {
       } catch (const std::exception& error) {
         complaint = error.what();
       }
-      if (!options.out.empty()) WriteResults(options.out, results);
+      try {
+        if (!options.out.empty()) WriteResults(options.out, results);
+      } catch (const std::exception& error) {  // the other runs still have their checkpoints and the table
+        complaint += (complaint.empty() ? "" : "; ") + std::string(error.what());
+      }
       if (complaint.empty()) continue;
       failed = true;
       progress.Say("dropkit train: " + method.name + " seed " + std::to_string(seed) + ": " + complaint);

@@ -162,7 +162,13 @@ void Run::TrainEpoch() {
 }
 
 RunResult Run::Finish() {
-  if (result_) return *result_;
+  if (result_) {
+    if (result_->commit != Commit()) {
+      progress_.Say(settings_.checkpoint + ": finished by the program of commit " + result_->commit + ", this is " +
+                    Commit());
+    }
+    return *result_;
+  }
   while (epoch_ < settings_.epochs) {
     TrainEpoch();
     Save(nullptr);

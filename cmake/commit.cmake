@@ -1,6 +1,7 @@
 # Writes OUTPUT, a header that defines DROPKIT_COMMIT as the commit of SOURCE, when it differs from what is there.
 # Run as a script (cmake -P) in every build. "unknown" outside a git checkout.
-execute_process(COMMAND git -C ${SOURCE} describe --always --dirty --abbrev=12
+# safe.directory: in containers the checkout often belongs to another user.
+execute_process(COMMAND git -c safe.directory=* -C ${SOURCE} describe --always --dirty --abbrev=12
   OUTPUT_VARIABLE commit RESULT_VARIABLE failed OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
 if(failed)
   set(commit unknown)

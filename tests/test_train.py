@@ -4,12 +4,15 @@ Needs the program (DROPKIT_BIN, else build/dropkit) and numpy. Accuracy on real 
 """
 
 import csv
+import fcntl
 import json
 import os
 import pathlib
+import pty
 import signal
 import struct
 import subprocess
+import termios
 
 import numpy as np
 import pytest
@@ -87,6 +90,13 @@ def tensors(path):
 
 def epoch_lines(done):
     return [line for line in done.stderr.splitlines() if " epoch " in line]
+
+
+def test_network_has_the_documented_size(data, tmp_path):
+    train(data, "--task", "scenes", "--epochs", 0, "--seeds", 0, "--out", tmp_path)
+    (checkpoint,) = tmp_path.glob("*.safetensors")
+    learnt = [v for k, v in tensors(checkpoint).items() if k.startswith("momentum.")]  # one for each parameter
+    assert sum(len(v) for v in learnt) == 4 * 42938
 
 
 def test_table_json_and_csv(data, tmp_path):
@@ -168,14 +178,14 @@ def run_until(line, text):
 
 @pytest.mark.parametrize("method", [DROPBLOCK, "drop_path@0.4", "none"])
 def test_killed_and_resumed_ends_with_the_same_weights(data, tmp_path, method):
-    args = ["--task", "fashion", "--epochs", 7, "--seeds", 0, "--threads", 2, "--out"]
+    args = ["--task", "fashion", "--epochs", 24, "--seeds", 0, "--threads", 2, "--out"]
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     train(data, *args, whole, methods=[method], expect=(0, 1))
-    run_until(command(data, *args, broken, methods=[method]), "epoch 3/7")
-    run_until(command(data, *args, broken, "--resume", methods=[method]), "epoch 5/7")
+    run_until(command(data, *args, broken, methods=[method]), "epoch 3/24")
+    run_until(command(data, *args, broken, "--resume", methods=[method]), "epoch 6/24")
     assert not (broken / "results.json").exists()
     done = train(data, *args, broken, "--resume", methods=[method], expect=(0, 1))
-    assert 1 <= len(epoch_lines(done)) <= 3  # it went on, and did not start anew
+    assert 1 <= len(epoch_lines(done)) <= 19  # it went on, and did not start anew
     assert weights(broken) == weights(whole)
     figures = [{k: v for k, v in results(out)[0].items() if k != "sec_per_epoch"} for out in (whole, broken)]
     assert figures[0] == figures[1]
@@ -184,6 +194,28 @@ def test_killed_and_resumed_ends_with_the_same_weights(data, tmp_path, method):
     state = tensors(one)
     assert any(name.startswith("momentum.") for name in state) and "generator" in state
     assert state == tensors(other)
+
+
+def test_bar_stays_within_the_terminal(data):
+    """On a terminal of 60 columns every redraw starts with a carriage return and fits."""
+    control, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 60, 0, 0))
+    line = command(data, "--task", "fashion", "--epochs", 2, "--seeds", 0, methods=[DROPBLOCK])
+    process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=terminal, env=ENVIRONMENT)
+    os.close(terminal)
+    shown = b""
+    while True:
+        try:
+            chunk = os.read(control, 4096)
+        except OSError:  # the other end is closed
+            break
+        if not chunk:
+            break
+        shown += chunk
+    assert process.wait(timeout=60) in (0, 1)
+    bars = [part for part in shown.decode().split("\r\x1b[K") if part.startswith("[")]
+    assert bars and all(len(bar) <= 59 for bar in bars)
+    assert any("left" in bar for bar in bars)
 
 
 def test_finished_runs_are_not_run_again(data, tmp_path):
