@@ -64,31 +64,40 @@ Status ScratchBytes(const Spec& spec, const View& x, const Exec& exec, size_t* b
   return Status();
 }
 
-Status Sample(const Spec& spec, Probability p, Key key, const View& x, const Exec& exec, Mask* mask) {
+namespace {
+
+// What the verbs that write a mask share: `source` is the key or the bytes that it comes from, `missing` what to say
+// when it is null, `run` the backend's function.
+template <typename Run>
+Status WriteMask(const Spec& spec, Probability p, const void* source, const char* missing, const View& x,
+                 const Exec& exec, Mask* mask, Run run) {
   Mask described;
   if (Status status = DescribeInto(spec, p, x, mask, &described); !status.ok()) return status;
-  if (!key) return Status::Invalid("key = null; allowed: two words, seed and offset");
+  if (!source && described.num_bits > 0) return Status::Invalid(missing);
   const Backend* backend;
   Exec ready;
   if (Status status = Prepare(spec, x, exec, &backend, &ready); !status.ok()) return status;
-  described.key = key;
   *mask = described;
-  if (mask->num_bits > 0) return Guarded([&] { return backend->sample(spec, p, key, x, ready, mask); });
+  if (mask->num_bits > 0) return Guarded([&] { return run(*backend, ready); });
   backend->finish_empty(p, *mask);
   return Status();
 }
 
+}  // namespace
+
+Status Sample(const Spec& spec, Probability p, Key key, const View& x, const Exec& exec, Mask* mask) {
+  const char* missing = "key = null; allowed: two words, seed and offset";
+  return WriteMask(spec, p, key, missing, x, exec, mask, [&](const Backend& backend, const Exec& ready) {
+    mask->key = key;
+    return backend.sample(spec, p, key, x, ready, mask);
+  });
+}
+
 Status Spread(const Spec& spec, Probability p, const uint8_t* seeds, const View& x, const Exec& exec, Mask* mask) {
-  Mask described;
-  if (Status status = DescribeInto(spec, p, x, mask, &described); !status.ok()) return status;
-  if (!seeds && described.num_bits > 0) return Status::Invalid("seeds = null; allowed: one byte a unit");
-  const Backend* backend;
-  Exec ready;
-  if (Status status = Prepare(spec, x, exec, &backend, &ready); !status.ok()) return status;
-  *mask = described;
-  if (mask->num_bits > 0) return Guarded([&] { return backend->spread(spec, p, seeds, x, ready, mask); });
-  backend->finish_empty(p, *mask);
-  return Status();
+  const char* missing = "seeds = null; allowed: one byte a unit";
+  return WriteMask(spec, p, seeds, missing, x, exec, mask, [&](const Backend& backend, const Exec& ready) {
+    return backend.spread(spec, p, seeds, x, ready, mask);
+  });
 }
 
 Status Pack(const Spec& spec, Probability p, const uint8_t* keep, const View& x, const Exec& exec, Mask* mask) {
@@ -96,16 +105,10 @@ Status Pack(const Spec& spec, Probability p, const uint8_t* keep, const View& x,
     return Status::Invalid("spec = " + PrintSpec(spec) +
                            "; allowed for Pack: dropout with share=none, a unit an element");
   }
-  Mask described;
-  if (Status status = DescribeInto(spec, p, x, mask, &described); !status.ok()) return status;
-  if (!keep && described.num_bits > 0) return Status::Invalid("keep = null; allowed: one byte an element");
-  const Backend* backend;
-  Exec ready;
-  if (Status status = Prepare(spec, x, exec, &backend, &ready); !status.ok()) return status;
-  *mask = described;
-  if (mask->num_bits > 0) return Guarded([&] { return backend->pack(spec, p, keep, x, ready, mask); });
-  backend->finish_empty(p, *mask);
-  return Status();
+  const char* missing = "keep = null; allowed: one byte an element";
+  return WriteMask(spec, p, keep, missing, x, exec, mask, [&](const Backend& backend, const Exec& ready) {
+    return backend.pack(spec, p, keep, x, ready, mask);
+  });
 }
 
 Status Apply(const Mask& mask, Pass pass, const View& x, const View& y, const Exec& exec) {

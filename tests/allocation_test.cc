@@ -11,6 +11,9 @@ namespace {
 std::atomic<int64_t> allocations{0};
 }
 
+// The sanitizers' build inlines these and takes malloc and free for a mismatched pair.
+#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
+
 void* operator new(size_t bytes) {
   ++allocations;
   if (void* memory = std::malloc(bytes)) return memory;

@@ -227,13 +227,20 @@ LaneSource SourceOf(const Plan& plan, const Mask& mask) {
   return source;
 }
 
-// The plan when seeds are given: a cutout's are its centres' positions, not its holes.
-Status PlanOfSeeds(const Spec& spec, const View& x, Plan* plan) {
-  if (Status status = MakePlan(spec, x, plan); !status.ok()) return status;
-  if (spec.method == Method::kCutout) {
-    plan->lanes_per_channel = plan->positions;
-    plan->lanes = plan->lane_channels * plan->lanes_per_channel;
+// A mask from the caller's bytes: seeds that fire, or (Pack) elements that are kept.
+Status FromBytes(const Spec& spec, Probability p, const uint8_t* bytes, bool marks_kept, const View& x,
+                 const Exec& exec, Mask* mask) {
+  Plan plan;
+  if (Status status = MakePlan(spec, x, &plan); !status.ok()) return status;
+  if (spec.method == Method::kCutout) {  // a given seed is a centre's position, not a hole
+    plan.lanes_per_channel = plan.positions;
+    plan.lanes = plan.lane_channels * plan.lanes_per_channel;
   }
+  LaneSource source = SourceOf(plan, *mask);
+  source.given = bytes;
+  source.given_marks_kept = marks_kept;
+  FillMask(plan, source, false, exec, *mask);
+  *mask->threshold = ThresholdOf(p.device ? *p.device : p.value);
   return Status();
 }
 
@@ -255,24 +262,11 @@ Status Sample(const Spec& spec, Probability p, Key key, const View& x, const Exe
 }
 
 Status Spread(const Spec& spec, Probability p, const uint8_t* seeds, const View& x, const Exec& exec, Mask* mask) {
-  Plan plan;
-  if (Status status = PlanOfSeeds(spec, x, &plan); !status.ok()) return status;
-  LaneSource source = SourceOf(plan, *mask);
-  source.given = seeds;
-  FillMask(plan, source, false, exec, *mask);
-  *mask->threshold = ThresholdOf(p.device ? *p.device : p.value);
-  return Status();
+  return FromBytes(spec, p, seeds, false, x, exec, mask);
 }
 
 Status Pack(const Spec& spec, Probability p, const uint8_t* keep, const View& x, const Exec& exec, Mask* mask) {
-  Plan plan;
-  if (Status status = MakePlan(spec, x, &plan); !status.ok()) return status;
-  LaneSource source = SourceOf(plan, *mask);
-  source.given = keep;
-  source.given_marks_kept = true;
-  FillMask(plan, source, false, exec, *mask);
-  *mask->threshold = ThresholdOf(p.device ? *p.device : p.value);
-  return Status();
+  return FromBytes(spec, p, keep, true, x, exec, mask);
 }
 
 }  // namespace dropkit::cpu
