@@ -54,7 +54,7 @@ bool Follows(const Step& outer, const Step& inner) {
          outer.element == inner.element * inner.size;
 }
 
-// A gain of its own per sample or plane, and noise, keep those axes apart; otherwise only memory matters.
+// Gains by sample or plane, and noise, keep those axes apart from the others; otherwise only memory matters.
 Loop MakeLoop(const Mask& mask, const View& x, const View& y, bool needs_place) {
   const bool per_sample = mask.spec.over != Over::kTensor && mask.spec.normalize == Normalize::kKept;
   const int64_t sample = per_sample || needs_place ? 1 : 0;
@@ -115,6 +115,7 @@ struct Job {
   const View& y;
   Loop loop;
   double gain = 1.0;          // when it is the same for all rows
+  bool gain_moves = false;    // it also changes along the innermost axis: channels last with over=plane
   bool gain_per_row = false;  // normalize=kept over sample or plane
   bool noise = false;
   CallKey noise_key = {};
@@ -200,16 +201,26 @@ void FillNoise(const Job& job, const Row<T>& row, const Place& place, const Step
   }
 }
 
+double KeptGain(const Mask& mask, int64_t sample, int64_t channel) {
+  const KeptCount kept = KeptFor(mask, sample, channel);
+  return kept.kept == 0 ? 0.0 : static_cast<double>(kept.total) / static_cast<double>(kept.kept);
+}
+
+template <typename T>
+void ApplyMovingGain(const Job& job, Row<T> row, const Place& place, const Step& step) {
+  for (int64_t i = 0; i < row.count; ++i) {
+    row.gain = static_cast<typename Arithmetic<T>::Wide>(
+        KeptGain(job.mask, place.sample + i * step.sample, place.channel + i * step.channel));
+    row.y[i * row.y_step] = Map(row, GetBit(job.mask.bits, row.bit + i * row.bit_step), row.x[i * row.x_step]);
+  }
+}
+
 template <typename T>
 void ApplySegment(const Job& job, Place place, int64_t first, int64_t count) {
   using Wide = typename Arithmetic<T>::Wide;
   const Step& step = job.loop.step[job.loop.dims - 1];
   place.Move(step, first);
-  double gain = job.gain;
-  if (job.gain_per_row) {
-    const KeptCount kept = KeptFor(job.mask, place.sample, place.channel);
-    gain = kept.kept == 0 ? 0.0 : static_cast<double>(kept.total) / static_cast<double>(kept.kept);
-  }
+  const double gain = job.gain_per_row ? KeptGain(job.mask, place.sample, place.channel) : job.gain;
   const Row<T> row = {static_cast<const T*>(job.x.data) + place.x,
                       static_cast<T*>(job.y.data) + place.y,
                       count,
@@ -219,7 +230,9 @@ void ApplySegment(const Job& job, Place place, int64_t first, int64_t count) {
                       step.bit,
                       static_cast<Wide>(gain),
                       Arithmetic<T>::Store(static_cast<Wide>(job.fill))};
-  if (row.bit_step == 0) {
+  if (job.gain_moves) {
+    ApplyMovingGain(job, row, place, step);
+  } else if (row.bit_step == 0) {
     ApplyUniform(row, GetBit(job.mask.bits, row.bit));
   } else if (row.x_step == 1 && row.y_step == 1 && row.bit_step == 1) {
     ApplyDense(row, job.mask.bits);
@@ -229,23 +242,20 @@ void ApplySegment(const Job& job, Place place, int64_t first, int64_t count) {
   if (job.noise) FillNoise(job, row, place, step);
 }
 
-// Segments of all rows, in groups of about kSegment elements a task. A row whose gain changes within it never comes
-// about: MakeLoop keeps those axes apart, unless the innermost axis itself is the gain's (rows of one element then).
+// Segments of all rows, in groups of about kSegment elements a task.
 template <typename T>
 void ApplyAll(const Job& job, const Exec& exec) {
   const Step& inner = job.loop.step[job.loop.dims - 1];
   int64_t rows = 1;
   for (int i = 0; i + 1 < job.loop.dims; ++i) rows *= job.loop.step[i].size;
-  const bool gain_moves = job.gain_per_row && (inner.sample != 0 || inner.channel != 0);
-  const int64_t segment = gain_moves ? 1 : kSegment;
-  const int64_t segments = (inner.size + segment - 1) / segment;
+  const int64_t segments = (inner.size + kSegment - 1) / kSegment;
   const int64_t units = rows * segments;
-  const int64_t units_of_task = std::max<int64_t>(1, kSegment / std::min(segment, inner.size));
+  const int64_t units_of_task = std::max<int64_t>(1, kSegment / std::min(kSegment, inner.size));
   RunTasks(exec, (units + units_of_task - 1) / units_of_task, [&](int64_t task) {
     const int64_t end = std::min(units, (task + 1) * units_of_task);
     for (int64_t unit = task * units_of_task; unit < end; ++unit) {
-      const int64_t first = (unit % segments) * segment;
-      ApplySegment<T>(job, PlaceOfRow(job.loop, unit / segments), first, std::min(segment, inner.size - first));
+      const int64_t first = (unit % segments) * kSegment;
+      ApplySegment<T>(job, PlaceOfRow(job.loop, unit / segments), first, std::min(kSegment, inner.size - first));
     }
   });
 }
@@ -281,6 +291,8 @@ Status Apply(const Mask& mask, Pass pass, const View& x, const View& y, const Ex
   const bool noise = spec.fill == Fill::kNoise && pass == Pass::kForward;
   Job job{mask, x, y, MakeLoop(mask, x, y, noise)};
   job.gain_per_row = spec.normalize == Normalize::kKept && spec.over != Over::kTensor;
+  const Step& inner = job.loop.step[job.loop.dims - 1];
+  job.gain_moves = job.gain_per_row && (inner.sample != 0 || inner.channel != 0);
   if (!job.gain_per_row && *mask.threshold <= kOne) {
     const Coverage coverage = CoverageIn(spec, plan, exec);
     const KeptCount kept = spec.normalize == Normalize::kKept ? KeptFor(mask, 0, 0) : KeptCount{1, 1};
