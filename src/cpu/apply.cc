@@ -151,29 +151,37 @@ struct WordOfBytes<8> {
   using Type = uint64_t;
 };
 
-// `kept` where bit is 1, `fill` where it is 0: without a branch, which random bits would make miss half the time.
+// Bit j of a word, for j = 0 ... 31: `word & kBit[j]` is what every vector unit has; a shift by a vector of counts is
+// not.
+constexpr std::array<uint32_t, 32> kBit = [] {
+  std::array<uint32_t, 32> bit{};
+  for (int j = 0; j < 32; ++j) bit[j] = uint32_t{1} << j;
+  return bit;
+}();
+
+// y = kept or fill for `count` (at most 32) elements, by masks and not by branches, which random bits would make miss
+// half the time.
 template <typename T>
-T Select(uint32_t bit, T kept, T fill) {
-  using Word = typename WordOfBytes<sizeof(T)>::Type;
-  const Word mask = static_cast<Word>(-static_cast<Word>(bit));
-  return std::bit_cast<T>(
-      static_cast<Word>((std::bit_cast<Word>(kept) & mask) | (std::bit_cast<Word>(fill) & static_cast<Word>(~mask))));
+inline void SelectRun(const T* x, T* y, int64_t count, uint32_t word, typename Arithmetic<T>::Wide gain, T fill) {
+  using Bits = typename WordOfBytes<sizeof(T)>::Type;
+  const Bits fill_bits = std::bit_cast<Bits>(fill);
+#pragma GCC ivdep  // y is x or apart from it, element by element
+  for (int64_t j = 0; j < count; ++j) {
+    const Bits kept = std::bit_cast<Bits>(Arithmetic<T>::Store(Arithmetic<T>::Load(x[j]) * gain));
+    const Bits mask = static_cast<Bits>((word & kBit[j]) != 0 ? -1 : 0);
+    y[j] = std::bit_cast<T>(static_cast<Bits>((kept & mask) | (fill_bits & static_cast<Bits>(~mask))));
+  }
 }
 
 template <typename T>
 void ApplyDense(const Row<T>& row, const uint64_t* bits) {  // all steps 1
-  const auto gain = row.gain;
-  const T fill = row.fill;
-  for (int64_t i = 0; i < row.count; i += 32) {
-    const int64_t count = std::min<int64_t>(32, row.count - i);
-    const uint32_t word = static_cast<uint32_t>(LoadBits(bits, row.bit + i, count));
-    const T* x = row.x + i;
-    T* y = row.y + i;
-#pragma GCC ivdep  // y is x or apart from it, element by element
-    for (int64_t j = 0; j < count; ++j) {
-      y[j] = Select((word >> j) & 1, Arithmetic<T>::Store(Arithmetic<T>::Load(x[j]) * gain), fill);
-    }
+  int64_t i = 0;
+  for (; i + 32 <= row.count; i += 32) {
+    SelectRun(row.x + i, row.y + i, 32, static_cast<uint32_t>(LoadBits(bits, row.bit + i, 32)), row.gain, row.fill);
   }
+  if (i == row.count) return;
+  const uint32_t rest = static_cast<uint32_t>(LoadBits(bits, row.bit + i, row.count - i));
+  SelectRun(row.x + i, row.y + i, row.count - i, rest, row.gain, row.fill);
 }
 
 template <typename T>
