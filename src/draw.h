@@ -1,6 +1,6 @@
 // docs/draws.md in code: from key and p to "does lane i of sample s fire". Host and device inline; what decides a bit
-// is here and nowhere else. f64 expressions are written one operation at a time, in the page's order; the build forbids
-// contraction (-ffp-contract=off; the device uses its _rn intrinsics' equivalent, -fmad=false).
+// is here and nowhere else. f64 expressions are written one operation at a time, in the page's order, and the build
+// forbids contraction (-ffp-contract=off).
 #ifndef DROPKIT_SRC_DRAW_H_
 #define DROPKIT_SRC_DRAW_H_
 
