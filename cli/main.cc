@@ -49,12 +49,10 @@ std::vector<std::string> OptionNames(const CLI::App& app) {
 
 std::string UnknownSubcommand(const CLI::App& app, const std::string& word) {
   std::vector<std::string> names;
-  std::string list;
   for (const CLI::App* subcommand : app.get_subcommands([](const CLI::App*) { return true; })) {
     names.push_back(subcommand->get_name());
-    list += (list.empty() ? "" : ", ") + names.back();
   }
-  return "unknown subcommand '" + word + "'" + DidYouMean(word, names) + " known: " + list;
+  return "unknown subcommand '" + word + "'" + DidYouMean(word, names) + " known: " + Join(names);
 }
 
 // What is wrong with the words that no option or argument took, or nothing if there are none. An unknown option goes

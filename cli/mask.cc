@@ -4,7 +4,6 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <cstdlib>
 #include <iomanip>
 #include <iostream>
 #include <limits>
@@ -22,6 +21,7 @@
 #include "cli/number.h"
 #include "cli/picture.h"
 #include "dropkit/dropkit.h"
+#include "src/backend.h"
 #include "src/nearest.h"
 
 namespace dropkit::cli {
@@ -95,16 +95,6 @@ MaskJob ReadOptions(const MaskOptions& options) {
   job.view = DenseView(nullptr, DType::kF32, job.shape[0], job.shape[1], sizes, ReadLayout(options.layout),
                        static_cast<int64_t>(first));
   return job;
-}
-
-// The backend that the library takes when none is asked for by option.
-std::string BackendName(const std::optional<std::string>& asked) {
-  if (asked) return *asked;
-  if (const char* forced = std::getenv("DROPKIT_BACKEND"); forced != nullptr && *forced != '\0') return forced;
-  for (const BackendInfo& backend : Backends()) {
-    if (backend.available) return backend.name;
-  }
-  return "none";
 }
 
 std::runtime_error TooLarge(uint64_t bytes) {
@@ -211,14 +201,17 @@ void WriteFiles(const Mask& mask, const MaskOptions& options, const std::vector<
 
 int RunMask(const MaskOptions& options) {
   MaskJob job = ReadOptions(options);
-  const std::string backend = BackendName(options.backend);
-  job.exec.backend = backend.c_str();
+  const char* chooser = options.backend ? "--backend" : "DROPKIT_BACKEND";
+  if (options.backend) job.exec.backend = options.backend->c_str();
+  const Backend* backend;
+  Check(FindBackend(job.exec, &backend), chooser);
+  job.exec.backend = backend->name;
   if (options.png && std::count(job.shape.begin(), job.shape.end(), 0) > 0)
     throw CLI::ValidationError("--png",
                                "--shape " + options.shape + " has no elements to draw; sizes above 0 are allowed");
   size_t scratch = 0;
   uint64_t bytes = MemoryOf(job, options.npy || options.png);
-  Check(ScratchBytes(job.spec, job.view, job.exec, &scratch), options.backend ? "--backend" : "DROPKIT_BACKEND");
+  Check(ScratchBytes(job.spec, job.view, job.exec, &scratch), chooser);
   bytes += scratch;
   if (bytes > FreeMemory().value_or(bytes)) throw TooLarge(bytes);
   LimitMemory();

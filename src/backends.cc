@@ -4,8 +4,8 @@
 #include <cstring>
 
 #include "backend.h"
-#include "draw.h"
 #include "nearest.h"
+#include "rate.h"
 
 namespace dropkit {
 namespace {
@@ -20,17 +20,15 @@ std::vector<std::string> BackendNames() {
 }
 
 Status Unknown(const std::string& where, const char* name) {
-  std::string known;
-  for (const std::string& word : BackendNames()) known += (known.empty() ? "" : ", ") + word;
   return Status::Invalid(where + " '" + name + "' is not a backend" + DidYouMean(name, BackendNames()) +
-                         " known: " + known);
+                         " known: " + Join(BackendNames()));
 }
 
 }  // namespace
 
 void FinishEmptyOnHost(Probability p, const Mask& mask) {
   std::fill_n(mask.kept, mask.kept ? mask.num_kept : 0, int64_t{0});
-  if (mask.threshold) *mask.threshold = ThresholdOf(p.device ? *p.device : p.value);
+  if (mask.threshold) *mask.threshold = HostThreshold(p);
 }
 
 Status FindBackend(const Exec& exec, const Backend** backend) {

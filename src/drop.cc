@@ -168,7 +168,7 @@ Status GainOfMask(const Mask& mask, Pass pass, int64_t n, int64_t c, DType dtype
   if (Status status = ValidateMask(mask, x); !status.ok()) return status;
   if (n < 0 || n >= mask.samples) return Status::Invalid("n = " + std::to_string(n) + "; allowed: 0 to samples - 1");
   if (c < 0 || c >= mask.channels) return Status::Invalid("c = " + std::to_string(c) + "; allowed: 0 to channels - 1");
-  const double d = pass == Pass::kForward && spec.fill == Fill::kNumber ? spec.fill_value : 0.0;
+  const double d = FillOf(spec, pass);
   if (ElementsOf(x) == 0) {
     *gain = RoundedGain(1.0, d, dtype);
     return Status();
@@ -181,8 +181,7 @@ Status GainOfMask(const Mask& mask, Pass pass, int64_t n, int64_t c, DType dtype
   if (Status status = MakePlan(spec, x, &plan); !status.ok()) return status;
   std::vector<CoverageClass> storage;
   const Coverage coverage = HostCoverage(spec, plan, &storage);
-  const KeptCount count = KeptFor(mask, n, c);
-  *gain = RoundedGain(GainFactor(spec, plan, coverage, *mask.threshold, count.kept, count.total), d, dtype);
+  *gain = RoundedGain(GainFactor(spec, plan, coverage, *mask.threshold, KeptFor(mask, n, c)), d, dtype);
   return Status();
 }
 

@@ -1,11 +1,9 @@
 // The shape and memory order of masks and views. Everything on the host, from sizes alone.
 #include <algorithm>
 
-#include "backend.h"
 #include "bits.h"
 #include "methods.h"
 #include "plan.h"
-#include "rate.h"
 #include "validate.h"
 
 namespace dropkit {
@@ -13,14 +11,14 @@ namespace {
 
 // Strides of a dense tensor whose axes, outermost first, are order[0..4] of {n, c, 0, 1, 2}; an axis whose size is
 // given as 0 is shared and gets stride 0. Returns the number of elements.
-int64_t FillStrides(const int64_t sizes[5], bool channels_last, int64_t strides[5]) {
+int64_t FillStrides(const FiveAxes& sizes, bool channels_last, FiveAxes* strides) {
   static constexpr int kFirst[5] = {0, 1, 2, 3, 4};
   static constexpr int kLast[5] = {0, 2, 3, 4, 1};
   const int* order = channels_last ? kLast : kFirst;
   int64_t step = 1;
   for (int i = 4; i >= 0; --i) {
     const int axis = order[i];
-    strides[axis] = sizes[axis] == 0 ? 0 : step;
+    (*strides)[axis] = sizes[axis] == 0 ? 0 : step;
     if (sizes[axis] != 0) step *= sizes[axis];
   }
   return step;
@@ -28,10 +26,9 @@ int64_t FillStrides(const int64_t sizes[5], bool channels_last, int64_t strides[
 
 bool IsDenseChannelsLast(const View& x) {
   if (x.channels <= 1 || CellsOf(x) <= 1) return false;
-  const int64_t sizes[5] = {x.samples, x.channels, x.size[0], x.size[1], x.size[2]};
-  const int64_t strides[5] = {x.sample_stride, x.channel_stride, x.stride[0], x.stride[1], x.stride[2]};
-  int64_t dense[5];
-  FillStrides(sizes, true, dense);
+  const FiveAxes sizes = SizesOf(x), strides = StridesOf(x);
+  FiveAxes dense;
+  FillStrides(sizes, true, &dense);
   for (int i = 0; i < 5; ++i) {
     if (sizes[i] > 1 && strides[i] != dense[i]) return false;
   }
@@ -69,13 +66,13 @@ View DenseView(void* data, DType dtype, int64_t samples, int64_t channels, const
   if (!ValidateView("view", view, false).ok())
     return view;  // strides of unsound sizes would overflow; the caller is told later
   // Sizes of 0 must not read as shared axes.
-  int64_t dims[5] = {samples, channels, view.size[0], view.size[1], view.size[2]};
+  FiveAxes dims = SizesOf(view);
   for (int64_t& size : dims) size = std::max<int64_t>(1, size);
-  int64_t strides[5];
-  FillStrides(dims, layout == Layout::kChannelsLast, strides);
+  FiveAxes strides;
+  FillStrides(dims, layout == Layout::kChannelsLast, &strides);
   view.sample_stride = strides[0];
   view.channel_stride = strides[1];
-  std::copy(strides + 2, strides + 5, view.stride);
+  std::copy(strides.begin() + 2, strides.end(), view.stride);
   return view;
 }
 
@@ -91,15 +88,16 @@ Status Describe(const Spec& spec, const View& x, Mask* mask) {
   mask->channels = x.channels;
   mask->first_sample = x.first_sample;
   std::copy(x.size, x.size + 3, mask->size);
-  const int64_t one_or = plan.has_map ? 1 : 0;
-  int64_t sizes[5] = {plan.shares_batch ? 0 : std::max<int64_t>(1, x.samples),
-                      plan.shares_channels ? 0 : std::max<int64_t>(1, x.channels), 0, 0, 0};
-  for (int i = 0; i < 3; ++i) sizes[2 + i] = one_or * std::max<int64_t>(1, x.size[i]);
-  int64_t strides[5];
-  const int64_t bits = FillStrides(sizes, IsDenseChannelsLast(x), strides);
+  FiveAxes sizes = SizesOf(x);
+  for (int64_t& size : sizes) size = std::max<int64_t>(1, size);
+  if (plan.shares_batch) sizes[0] = 0;
+  if (plan.shares_channels) sizes[1] = 0;
+  if (!plan.has_map) sizes[2] = sizes[3] = sizes[4] = 0;
+  FiveAxes strides;
+  const int64_t bits = FillStrides(sizes, IsDenseChannelsLast(x), &strides);
   mask->sample_stride = strides[0];
   mask->channel_stride = strides[1];
-  std::copy(strides + 2, strides + 5, mask->stride);
+  std::copy(strides.begin() + 2, strides.end(), mask->stride);
   mask->total = ElementsOf(x);
   mask->num_bits = mask->total == 0 ? 0 : bits;
   mask->num_kept = spec.over == Over::kPlane ? x.samples * x.channels : x.samples;

@@ -2,8 +2,6 @@
 // published settings were tuned with it.
 #include "methods.h"
 
-#include <cmath>
-
 namespace dropkit {
 namespace {
 
@@ -73,6 +71,12 @@ const std::vector<PresetRow>& PresetTable() {
   return *table;
 }
 
+std::string ExtentText(const Spec& spec) {
+  std::string text = std::to_string(spec.extent[0]);
+  for (int axis = 1; axis < spec.extent_dims; ++axis) text += "x" + std::to_string(spec.extent[axis]);
+  return text;
+}
+
 bool HasBlock(const Spec& spec) { return (RowOf(spec.method).keys & kKeyExtent) != 0; }
 bool DropsWeights(const Spec& spec) { return RowOf(spec.method).unit == Unit::kWeight; }
 
@@ -120,11 +124,11 @@ Status ValidateSpec(const Spec& spec) {
                          " has no meaning for a unit that is a " + row.unit_text + "; allowed: none, batch");
   }
   if (Status status = ValidateExtent(spec); !status.ok()) return status;
-  if (spec.holes < 1 || spec.holes > 65535) {
+  if (!IsHoles(spec.holes)) {
     return Bad(spec, "holes=" + std::to_string(spec.holes) + "; allowed: 1 to 65535");
   }
-  if (std::isnan(spec.fill_value)) return Bad(spec, "fill=nan; allowed: a number, noise");
-  if (!(spec.gamma_scale >= 0.0 && std::isfinite(spec.gamma_scale))) {
+  if (!IsFill(spec.fill_value)) return Bad(spec, "fill=nan; allowed: a number, noise");
+  if (!IsGammaScale(spec.gamma_scale)) {
     return Bad(spec, "gamma_scale=" + std::to_string(spec.gamma_scale) + "; allowed: a finite number >= 0");
   }
   if (spec.rate == Rate::kCalibrated && spec.gamma_scale != 1.0) {

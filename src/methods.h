@@ -3,6 +3,7 @@
 #ifndef DROPKIT_SRC_METHODS_H_
 #define DROPKIT_SRC_METHODS_H_
 
+#include <cmath>
 #include <string>
 #include <vector>
 
@@ -53,6 +54,12 @@ const std::vector<PresetRow>& PresetTable();
 
 // Block sizes: at most 2^20 a side keeps every product of three within 64 bits.
 inline bool IsExtent(int64_t side) { return side >= 1 && side <= (int64_t{1} << 20); }
+inline bool IsHoles(int64_t holes) { return holes >= 1 && holes <= 65535; }
+inline bool IsGammaScale(double scale) { return scale >= 0.0 && std::isfinite(scale); }
+inline bool IsFill(double value) { return !std::isnan(value); }
+
+// block= or size= as a spec line has it: 7, 3x5.
+std::string ExtentText(const Spec& spec);
 
 // Checks that hold for every spec, however it was made: ranges, and keys that contradict each other.
 Status ValidateSpec(const Spec& spec);

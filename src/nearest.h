@@ -39,6 +39,13 @@ inline std::string Nearest(std::string_view word, const std::vector<std::string>
   return best;
 }
 
+// "a, b, c"
+inline std::string Join(const std::vector<std::string>& words) {
+  std::string text;
+  for (const std::string& word : words) text += (text.empty() ? "" : ", ") + word;
+  return text;
+}
+
 // ", did you mean 'x'?", or ";" when nothing is near: what follows in a message is the list of known words.
 inline std::string DidYouMean(std::string_view word, const std::vector<std::string>& known) {
   const std::string nearest = Nearest(word, known);

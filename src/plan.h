@@ -27,6 +27,7 @@ struct Plan {
   int64_t valid_positions = 1;                         // product of size - block + 1, as rate=paper counts them
   bool shares_batch = false, shares_channels = false;  // of the drawn units (a sample's unit shares channels)
   bool has_map = true;                                 // a mask has a bit per cell, not one for a whole map
+  bool has_blocks = false;                             // a unit drops a block or square of the map
   int64_t lane_channels = 1;
   int64_t lanes_per_channel = 1;  // M of docs/draws.md
   int64_t lanes = 1;              // L: units a sample
@@ -42,9 +43,8 @@ struct Coverage {
 };
 // Whether this spec's numbers need the coverage classes at all.
 inline bool NeedsCoverage(const Spec& spec) {
-  const bool block = spec.method == Method::kDropBlock || spec.method == Method::kCutout;
-  return block && (spec.normalize == Normalize::kExpected ||
-                   (spec.method == Method::kDropBlock && spec.rate == Rate::kCalibrated));
+  return HasBlock(spec) && (spec.normalize == Normalize::kExpected ||
+                            (spec.method == Method::kDropBlock && spec.rate == Rate::kCalibrated));
 }
 
 // How many classes the three axes have at most: min(block, size) each.

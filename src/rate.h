@@ -98,7 +98,7 @@ DROPKIT_HOST_DEVICE uint64_t LaneThreshold(const Spec& spec, const Plan& plan, c
 
 DROPKIT_HOST_DEVICE double ExpectedKept(const Spec& spec, const Plan& plan, const Coverage& coverage, uint64_t q) {
   const double u = static_cast<double>(q) / kTwo32;
-  if (spec.method != Method::kDropBlock && spec.method != Method::kCutout) return 1.0 - u;
+  if (!plan.has_blocks) return 1.0 - u;
   double sum = 0.0;
   ForEachClass(coverage, 1.0 - u, [&](int64_t number, int64_t covering, double power) {
     const double kept =
@@ -108,24 +108,6 @@ DROPKIT_HOST_DEVICE double ExpectedKept(const Spec& spec, const Plan& plan, cons
     sum = sum + static_cast<double>(number) * kept;
   });
   return sum / static_cast<double>(plan.cells);
-}
-
-// The factor on kept elements, before its one rounding to f32. `kept` and `total` are those of normalize=kept.
-DROPKIT_HOST_DEVICE double GainFactor(const Spec& spec, const Plan& plan, const Coverage& coverage, uint64_t threshold,
-                                      int64_t kept, int64_t total) {
-  switch (spec.normalize) {
-    case Normalize::kKept:
-      return kept == 0 ? 0.0 : static_cast<double>(total) / static_cast<double>(kept);
-    case Normalize::kExpected: {
-      const double expected = ExpectedKept(spec, plan, coverage, LaneThreshold(spec, plan, coverage, threshold));
-      return expected == 0.0 ? 0.0 : 1.0 / expected;
-    }
-    case Normalize::kAsked:
-      return threshold >= kOne ? 0.0 : 1.0 / (1.0 - static_cast<double>(threshold) / kTwo32);
-    case Normalize::kNone:
-      return 1.0;
-  }
-  return 1.0;
 }
 
 // The counts that normalize=kept uses for sample n, channel c.
@@ -140,6 +122,36 @@ DROPKIT_HOST_DEVICE KeptCount KeptFor(const Mask& mask, int64_t n, int64_t c) {
   for (int64_t i = 0; i < mask.num_kept; ++i) kept += mask.kept[i];
   return {kept, mask.total};
 }
+
+DROPKIT_HOST_DEVICE double KeptGain(KeptCount count) {
+  return count.kept == 0 ? 0.0 : static_cast<double>(count.total) / static_cast<double>(count.kept);
+}
+
+// The factor on kept elements, before its one rounding to f32. `kept` is used by normalize=kept.
+DROPKIT_HOST_DEVICE double GainFactor(const Spec& spec, const Plan& plan, const Coverage& coverage, uint64_t threshold,
+                                      KeptCount kept) {
+  switch (spec.normalize) {
+    case Normalize::kKept:
+      return KeptGain(kept);
+    case Normalize::kExpected: {
+      const double expected = ExpectedKept(spec, plan, coverage, LaneThreshold(spec, plan, coverage, threshold));
+      return expected == 0.0 ? 0.0 : 1.0 / expected;
+    }
+    case Normalize::kAsked:
+      return threshold >= kOne ? 0.0 : 1.0 / (1.0 - static_cast<double>(threshold) / kTwo32);
+    case Normalize::kNone:
+      return 1.0;
+  }
+  return 1.0;
+}
+
+// What a dropped element becomes in this pass; fill=noise draws instead.
+DROPKIT_HOST_DEVICE double FillOf(const Spec& spec, Pass pass) {
+  return pass == Pass::kForward && spec.fill == Fill::kNumber ? spec.fill_value : 0.0;
+}
+
+// T of a p that the host can read.
+inline uint64_t HostThreshold(Probability p) { return ThresholdOf(p.device ? *p.device : p.value); }
 
 }  // namespace dropkit
 

@@ -4,7 +4,6 @@
 
 #include <atomic>
 #include <charconv>
-#include <cmath>
 #include <mutex>
 #include <shared_mutex>
 #include <unordered_map>
@@ -68,21 +67,15 @@ bool ReadExtent(std::string_view text, Spec* spec) {
     text.remove_prefix(cross + 1);
     if (count == 3) return false;
   }
-  for (int axis = count; axis < 3; ++axis) spec->extent[axis] = spec->extent[count == 1 ? 0 : count - 1];
+  for (int axis = count; axis < 3; ++axis) spec->extent[axis] = spec->extent[count - 1];
   spec->extent_dims = count;
   return true;
-}
-
-std::string PrintExtent(const Spec& spec) {
-  std::string text = PrintNumber(spec.extent[0]);
-  for (int axis = 1; axis < spec.extent_dims; ++axis) text += "x" + PrintNumber(spec.extent[axis]);
-  return text;
 }
 
 bool ReadFill(std::string_view text, Spec* spec) {
   spec->fill_value = 0.0;
   spec->fill = text == "noise" ? Fill::kNoise : Fill::kNumber;
-  return text == "noise" || (ReadNumber(text, &spec->fill_value) && !std::isnan(spec->fill_value));
+  return text == "noise" || (ReadNumber(text, &spec->fill_value) && IsFill(spec->fill_value));
 }
 
 std::string PrintFill(const Spec& spec) { return spec.fill == Fill::kNoise ? "noise" : PrintNumber(spec.fill_value); }
@@ -104,17 +97,15 @@ struct KeyRow {
 const std::vector<KeyRow>& KeyTable() {
   static const auto* table = new std::vector<KeyRow>{
       {kKeyExtent, "block", "a whole number from 1 to 2^20, or one per axis joined by x, such as 3x5", ReadExtent,
-       PrintExtent},
+       ExtentText},
       {kKeyHoles, "holes", "a whole number from 1 to 65535",
-       [](std::string_view text, Spec* spec) {
-         return ReadNumber(text, &spec->holes) && spec->holes >= 1 && spec->holes <= 65535;
-       },
+       [](std::string_view text, Spec* spec) { return ReadNumber(text, &spec->holes) && IsHoles(spec->holes); },
        [](const Spec& spec) { return PrintNumber(spec.holes); }},
       {kKeyRegion, "region", "valid, whole", DROPKIT_WORD_KEY(kRegions, region)},
       {kKeyRate, "rate", "paper, calibrated, plain, raw", DROPKIT_WORD_KEY(kRates, rate)},
       {kKeyGammaScale, "gamma_scale", "a finite number >= 0",
        [](std::string_view text, Spec* spec) {
-         return ReadNumber(text, &spec->gamma_scale) && std::isfinite(spec->gamma_scale) && spec->gamma_scale >= 0.0;
+         return ReadNumber(text, &spec->gamma_scale) && IsGammaScale(spec->gamma_scale);
        },
        [](const Spec& spec) { return PrintNumber(spec.gamma_scale); }},
       {kKeyAnchor, "anchor", "before, after", DROPKIT_WORD_KEY(kAnchors, anchor)},
@@ -139,12 +130,6 @@ std::vector<std::string> KeyNames(const MethodRow& row) {
     if (row.keys & key.bit) names.push_back(NameOf(key, row));
   }
   return names;
-}
-
-std::string Join(const std::vector<std::string>& words) {
-  std::string text;
-  for (const std::string& word : words) text += (text.empty() ? "" : ", ") + word;
-  return text;
 }
 
 const KeyRow* FindKey(const MethodRow& row, std::string_view name) {
@@ -267,10 +252,6 @@ float DefaultP(std::string_view line, const Spec& spec) {
   }
   return RowOf(spec.method).default_p;
 }
-
-}  // namespace
-
-namespace {
 
 Status ParseMemoised(std::string_view line, Spec* spec) {
   Memo& memo = TheMemo();

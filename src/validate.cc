@@ -48,8 +48,8 @@ Status ValidateSizes(const std::string& name, const View& x) {
 
 // The farthest element, in bytes either way, must be addressable.
 Status ValidateStrides(const std::string& name, const View& x) {
-  const int64_t sizes[5] = {x.samples, x.channels, x.size[0], x.size[1], x.size[2]};
-  const int64_t strides[5] = {x.sample_stride, x.channel_stride, x.stride[0], x.stride[1], x.stride[2]};
+  const FiveAxes sizes = SizesOf(x);
+  const FiveAxes strides = StridesOf(x);
   int64_t reach = 0;
   for (int i = 0; i < 5; ++i) {
     int64_t span = std::max<int64_t>(0, sizes[i] - 1);
@@ -62,7 +62,15 @@ Status ValidateStrides(const std::string& name, const View& x) {
   return Status();
 }
 
+bool SameShape(const View& a, const View& b) { return a.spatial_dims == b.spatial_dims && SizesOf(a) == SizesOf(b); }
+
 }  // namespace
+
+FiveAxes SizesOf(const View& x) { return {x.samples, x.channels, x.size[0], x.size[1], x.size[2]}; }
+FiveAxes StridesOf(const View& x) { return {x.sample_stride, x.channel_stride, x.stride[0], x.stride[1], x.stride[2]}; }
+FiveAxes StridesOf(const Mask& mask) {
+  return {mask.sample_stride, mask.channel_stride, mask.stride[0], mask.stride[1], mask.stride[2]};
+}
 
 int64_t CellsOf(const View& x) {
   int64_t cells = 1;
@@ -93,14 +101,10 @@ Status ValidateView(const char* name, const View& x, bool data_is_used) {
 
 Status ValidateOutput(const View& x, const View& y) {
   if (Status status = ValidateView("y", y, true); !status.ok()) return status;
-  const bool same_shape = x.samples == y.samples && x.channels == y.channels && x.spatial_dims == y.spatial_dims &&
-                          std::equal(x.size, x.size + 3, y.size);
-  if (!same_shape) return Bad("y's shape", ShapeText(y), "x's, " + ShapeText(x));
+  if (!SameShape(x, y)) return Bad("y's shape", ShapeText(y), "x's, " + ShapeText(x));
   if (x.dtype != y.dtype) return Bad("y.dtype", Name(y.dtype), std::string("x's, ") + Name(x.dtype));
   if (ElementsOf(y) == 0) return Status();  // no memory, so no order of it
-  const int64_t sizes[5] = {y.samples, y.channels, y.size[0], y.size[1], y.size[2]};
-  const int64_t strides[5] = {y.sample_stride, y.channel_stride, y.stride[0], y.stride[1], y.stride[2]};
-  const int64_t x_strides[5] = {x.sample_stride, x.channel_stride, x.stride[0], x.stride[1], x.stride[2]};
+  const FiveAxes sizes = SizesOf(y), strides = StridesOf(y), x_strides = StridesOf(x);
   for (int i = 0; i < 5; ++i) {
     if (sizes[i] <= 1) continue;
     if (strides[i] == 0)
@@ -140,13 +144,11 @@ Status ValidateMask(const Mask& mask, const View& x) {
   if (Status status = ValidateSpec(mask.spec); !status.ok()) return status;
   if (Status status = ValidateView("mask", ShapeOf(mask), false); !status.ok()) return status;
   if (Status status = ValidateMaskPointers(mask); !status.ok()) return status;
-  const bool same = mask.samples == x.samples && mask.channels == x.channels && mask.spatial_dims == x.spatial_dims &&
-                    std::equal(mask.size, mask.size + 3, x.size);
-  if (!same) {
+  if (!SameShape(ShapeOf(mask), x)) {
     return Bad("x's shape", ShapeText(x), "the mask's, " + ShapeText(ShapeOf(mask)));
   }
-  const int64_t sizes[5] = {x.samples, x.channels, x.size[0], x.size[1], x.size[2]};
-  const int64_t strides[5] = {mask.sample_stride, mask.channel_stride, mask.stride[0], mask.stride[1], mask.stride[2]};
+  const FiveAxes sizes = SizesOf(x);
+  const FiveAxes strides = StridesOf(mask);
   __int128 last = 0;
   for (int i = 0; i < 5; ++i) {
     if (strides[i] < 0) return Bad("mask's strides", std::to_string(strides[i]), "0 or more");

@@ -3,6 +3,8 @@
 #ifndef DROPKIT_SRC_VALIDATE_H_
 #define DROPKIT_SRC_VALIDATE_H_
 
+#include <array>
+
 #include "dropkit/dropkit.h"
 
 namespace dropkit {
@@ -21,6 +23,12 @@ Status ValidateMaskPointers(const Mask& mask);
 Status ValidateMask(const Mask& mask, const View& x);
 // The shape that a mask says it has.
 View ShapeOf(const Mask& mask);
+
+// Sizes and strides of the five axes: sample, channel, and the three of the map.
+using FiveAxes = std::array<int64_t, 5>;
+FiveAxes SizesOf(const View& x);
+FiveAxes StridesOf(const View& x);
+FiveAxes StridesOf(const Mask& mask);
 
 int64_t CellsOf(const View& x);
 int64_t ElementsOf(const View& x);

@@ -7,7 +7,6 @@
 #include <cstdlib>
 #include <limits>
 
-#include "backend.h"
 #include "cpu/cpu.h"
 
 namespace dropkit::cpu {
@@ -96,6 +95,12 @@ struct Place {
     element += times * step.element;
   }
 };
+
+int64_t RowsOf(const Loop& loop) {
+  int64_t rows = 1;
+  for (int i = 0; i + 1 < loop.dims; ++i) rows *= loop.step[i].size;
+  return rows;
+}
 
 Place PlaceOfRow(const Loop& loop, int64_t row) {
   Place place;
@@ -209,16 +214,11 @@ void FillNoise(const Job& job, const Row<T>& row, const Place& place, const Step
   }
 }
 
-double KeptGain(const Mask& mask, int64_t sample, int64_t channel) {
-  const KeptCount kept = KeptFor(mask, sample, channel);
-  return kept.kept == 0 ? 0.0 : static_cast<double>(kept.total) / static_cast<double>(kept.kept);
-}
-
 template <typename T>
 void ApplyMovingGain(const Job& job, Row<T> row, const Place& place, const Step& step) {
   for (int64_t i = 0; i < row.count; ++i) {
     row.gain = static_cast<typename Arithmetic<T>::Wide>(
-        KeptGain(job.mask, place.sample + i * step.sample, place.channel + i * step.channel));
+        KeptGain(KeptFor(job.mask, place.sample + i * step.sample, place.channel + i * step.channel)));
     row.y[i * row.y_step] = Map(row, GetBit(job.mask.bits, row.bit + i * row.bit_step), row.x[i * row.x_step]);
   }
 }
@@ -228,7 +228,7 @@ void ApplySegment(const Job& job, Place place, int64_t first, int64_t count) {
   using Wide = typename Arithmetic<T>::Wide;
   const Step& step = job.loop.step[job.loop.dims - 1];
   place.Move(step, first);
-  const double gain = job.gain_per_row ? KeptGain(job.mask, place.sample, place.channel) : job.gain;
+  const double gain = job.gain_per_row ? KeptGain(KeptFor(job.mask, place.sample, place.channel)) : job.gain;
   const Row<T> row = {static_cast<const T*>(job.x.data) + place.x,
                       static_cast<T*>(job.y.data) + place.y,
                       count,
@@ -254,8 +254,7 @@ void ApplySegment(const Job& job, Place place, int64_t first, int64_t count) {
 template <typename T>
 void ApplyAll(const Job& job, const Exec& exec) {
   const Step& inner = job.loop.step[job.loop.dims - 1];
-  int64_t rows = 1;
-  for (int i = 0; i + 1 < job.loop.dims; ++i) rows *= job.loop.step[i].size;
+  const int64_t rows = RowsOf(job.loop);
   const int64_t segments = (inner.size + kSegment - 1) / kSegment;
   const int64_t units = rows * segments;
   const int64_t units_of_task = std::max<int64_t>(1, kSegment / std::min(kSegment, inner.size));
@@ -272,8 +271,7 @@ void ApplyAll(const Job& job, const Exec& exec) {
 template <typename T>
 void PoisonAll(const Job& job, const Exec& exec) {
   const Step& inner = job.loop.step[job.loop.dims - 1];
-  int64_t rows = 1;
-  for (int i = 0; i + 1 < job.loop.dims; ++i) rows *= job.loop.step[i].size;
+  const int64_t rows = RowsOf(job.loop);
   const T nan = Arithmetic<T>::Store(std::numeric_limits<typename Arithmetic<T>::Wide>::quiet_NaN());
   RunTasks(exec, rows, [&](int64_t index) {
     T* y = static_cast<T*>(job.y.data) + PlaceOfRow(job.loop, index).y;
@@ -304,11 +302,11 @@ Status Apply(const Mask& mask, Pass pass, const View& x, const View& y, const Ex
   if (!job.gain_per_row && *mask.threshold <= kOne) {
     const Coverage coverage = CoverageIn(spec, plan, exec);
     const KeptCount kept = spec.normalize == Normalize::kKept ? KeptFor(mask, 0, 0) : KeptCount{1, 1};
-    job.gain = GainFactor(spec, plan, coverage, *mask.threshold, kept.kept, kept.total);
+    job.gain = GainFactor(spec, plan, coverage, *mask.threshold, kept);
   }
   job.noise = noise;
   if (noise) job.noise_key = MakeCallKey(mask.key[0], mask.key[1], Tag::kNoise);
-  job.fill = pass == Pass::kForward && spec.fill == Fill::kNumber ? spec.fill_value : 0.0;
+  job.fill = FillOf(spec, pass);
   switch (x.dtype) {
     case DType::kF32:
       Run<float>(job, exec);
@@ -327,25 +325,3 @@ Status Apply(const Mask& mask, Pass pass, const View& x, const View& y, const Ex
 }
 
 }  // namespace dropkit::cpu
-
-namespace dropkit {
-namespace {
-
-size_t ScratchOf(const Spec& spec, const View& x, const Exec&) {
-  Plan plan;
-  if (!NeedsCoverage(spec) || !MakePlan(spec, x, &plan).ok()) return 0;
-  return static_cast<size_t>(MostClasses(plan)) * sizeof(CoverageClass);
-}
-
-}  // namespace
-
-const Backend kCpuBackend = {"cpu",
-                             [] { return static_cast<const char*>(nullptr); },
-                             ScratchOf,
-                             cpu::Sample,
-                             cpu::Spread,
-                             cpu::Pack,
-                             FinishEmptyOnHost,
-                             cpu::Apply};
-
-}  // namespace dropkit

@@ -50,8 +50,11 @@ struct LaneSource {
 // Clears the elements that fired lanes drop.
 class Spreader {
  public:
-  Spreader(const Plan& plan, const LaneSource& source, const Mask& mask, bool centres_are_drawn)
-      : plan_(plan), source_(source), mask_(mask), centres_are_drawn_(centres_are_drawn) {
+  Spreader(const Plan& plan, const LaneSource& source, const Mask& mask)
+      : plan_(plan),
+        source_(source),
+        mask_(mask),
+        centres_are_drawn_(mask.spec.method == Method::kCutout && !source.given) {
     // Missing axes first, so that the last axis is the one whose cells follow each other.
     const int missing = 3 - mask.spatial_dims;
     for (int i = 0; i < mask.spatial_dims; ++i) {
@@ -63,10 +66,9 @@ class Spreader {
   // Lanes of samples x channels [c0, c1) of one sample.
   void SpreadLanes(int64_t n, int64_t c0, int64_t c1) const {
     const int64_t begin = c0 * plan_.lanes_per_channel, end = c1 * plan_.lanes_per_channel;
-    const bool blocks = mask_.spec.method == Method::kDropBlock || mask_.spec.method == Method::kCutout;
     const int64_t map_bits = plan_.has_map ? plan_.cells : 1;
-    const bool in_lane_order =
-        !blocks && (mask_.channel_stride == map_bits || plan_.lane_channels == 1 || plan_.lanes_per_channel == 1);
+    const bool in_lane_order = !plan_.has_blocks && (mask_.channel_stride == map_bits || plan_.lane_channels == 1 ||
+                                                     plan_.lanes_per_channel == 1);
     uint64_t bits[kTileWords];
     for (int64_t tile = begin / kTileLanes; tile * kTileLanes < end; ++tile) {
       source_.Tile(n, tile, begin, end, bits);
@@ -76,7 +78,7 @@ class Spreader {
         if (in_lane_order) {
           ClearMarked(mask_.bits, n * mask_.sample_stride + lane, bits[i]);
         } else {
-          SpreadWord(n, lane, bits[i], blocks);
+          SpreadWord(n, lane, bits[i]);
         }
       }
     }
@@ -85,7 +87,7 @@ class Spreader {
  private:
   // The fired lanes among 64 from `first` on. One division a word: with 64 positions or more a word holds at most one
   // change of channel.
-  void SpreadWord(int64_t n, int64_t first, uint64_t fired, bool blocks) const {
+  void SpreadWord(int64_t n, int64_t first, uint64_t fired) const {
     const int64_t positions = plan_.lanes_per_channel;
     const int64_t first_channel = first / positions, first_position = first % positions;
     for (; fired != 0; fired &= fired - 1) {
@@ -96,7 +98,7 @@ class Spreader {
         position = positions >= 64 ? position - positions : position % positions;
       }
       const int64_t plane = n * mask_.sample_stride + channel * mask_.channel_stride;
-      if (blocks) {
+      if (plan_.has_blocks) {
         SpreadBlock(n, channel * positions + position, plane, position);
       } else {
         ClearBit(mask_.bits,
@@ -212,8 +214,8 @@ void CountKept(const Plan& plan, const Cut& cut, const Exec& exec, const Mask& m
   for (int64_t n = counted; n < mask.samples; ++n) std::copy_n(mask.kept, width, mask.kept + n * width);
 }
 
-void FillMask(const Plan& plan, const LaneSource& source, bool centres_are_drawn, const Exec& exec, const Mask& mask) {
-  const Spreader spreader(plan, source, mask, centres_are_drawn);
+void FillMask(const Plan& plan, const LaneSource& source, const Exec& exec, const Mask& mask) {
+  const Spreader spreader(plan, source, mask);
   const Cut cut = CutIntoTasks(plan, mask, exec);
   RunTasks(exec, cut.tasks, [&](int64_t task) { RunTask(cut, spreader, mask, task); });
   CountKept(plan, cut, exec, mask);
@@ -239,8 +241,8 @@ Status FromBytes(const Spec& spec, Probability p, const uint8_t* bytes, bool mar
   LaneSource source = SourceOf(plan, *mask);
   source.given = bytes;
   source.given_marks_kept = marks_kept;
-  FillMask(plan, source, false, exec, *mask);
-  *mask->threshold = ThresholdOf(p.device ? *p.device : p.value);
+  FillMask(plan, source, exec, *mask);
+  *mask->threshold = HostThreshold(p);
   return Status();
 }
 
@@ -249,14 +251,14 @@ Status FromBytes(const Spec& spec, Probability p, const uint8_t* bytes, bool mar
 Status Sample(const Spec& spec, Probability p, Key key, const View& x, const Exec& exec, Mask* mask) {
   Plan plan;
   if (Status status = MakePlan(spec, x, &plan); !status.ok()) return status;
-  const uint64_t threshold = ThresholdOf(p.device ? *p.device : p.value);
+  const uint64_t threshold = HostThreshold(p);
   const Coverage coverage = CoverageIn(spec, plan, exec);
   LaneSource source = SourceOf(plan, *mask);
   source.law = MakeLaneLaw(threshold > kOne ? 0 : LaneThreshold(spec, plan, coverage, threshold));
   source.digits_key = MakeCallKey(key[0], key[1], Tag::kDigits);
   source.overlay_key = MakeCallKey(key[0], key[1], Tag::kOverlay);
   source.centres_key = MakeCallKey(key[0], key[1], Tag::kCentres);
-  FillMask(plan, source, spec.method == Method::kCutout, exec, *mask);
+  FillMask(plan, source, exec, *mask);
   *mask->threshold = threshold;
   return Status();
 }
