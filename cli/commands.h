@@ -1,7 +1,7 @@
-// The subcommands of the `dropkit` program. Each Add function registers one subcommand on the app and, when that
-// subcommand is given, sets `job` to the work to do after parsing; the job returns the exit code.
-// Assumes main.cc runs the job and turns what it throws into a message and exit code 1.
-// AddTrain lives in train.cc, compiled only where DROPKIT_HAVE_TORCH is defined.
+// The subcommands. Each Add function registers one subcommand on the app and, when that subcommand is given, sets `job`
+// to the work to do after parsing; the job returns the exit code. Assumes program.cc runs the job and turns what it
+// throws into a message and exit code 1, CLI::ParseError into 2. AddTrain lives in train/command.cc and belongs to the
+// program dropkit-train.
 
 #ifndef DROPKIT_CLI_COMMANDS_H_
 #define DROPKIT_CLI_COMMANDS_H_
@@ -11,9 +11,11 @@
 
 namespace dropkit::cli {
 
-void AddTrain(CLI::App& app, std::function<int()>& job);
-void AddMask(CLI::App& app, std::function<int()>& job);
-void AddMethods(CLI::App& app, std::function<int()>& job);
+using Job = std::function<int()>;
+
+void AddMask(CLI::App& app, Job& job);
+void AddMethods(CLI::App& app, Job& job);
+void AddTrain(CLI::App& app, Job& job);
 
 }  // namespace dropkit::cli
 

@@ -1,131 +1,56 @@
-// The `dropkit` program: reads the command line, runs one subcommand's job, turns what goes wrong into one message on
-// standard error and an exit code: 0 done, 1 the job failed, 2 the command line is wrong.
-// What the subcommands do is in a file each, named like them.
+// The program `dropkit`. What its subcommands do is in a file each, named like them; `train` is a program of its own,
+// dropkit-train, which this one becomes: it links LibTorch, and loading that takes longer than all other subcommands
+// do.
+#include <unistd.h>
 
-#include <CLI/CLI.hpp>
-#include <exception>
-#include <functional>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
 #include <iostream>
-#include <new>
 #include <string>
-#include <vector>
+#include <string_view>
 
-#include "cli/commands.h"
-#include "dropkit/dropkit.h"
-#include "src/nearest.h"
+#include "cli/program.h"
 
 namespace dropkit::cli {
 namespace {
 
-constexpr int kJobFailed = 1, kWrongCommandLine = 2;
+namespace fs = std::filesystem;
 
-#ifndef DROPKIT_HAVE_TORCH
-// A build without LibTorch still knows the word, so that it can say why it cannot do the work.
-void AddTrainRefusal(CLI::App& app, std::function<int()>& job) {
-  CLI::App* train = app.add_subcommand("train", "train a network with structured dropout (not in this build)");
-  train->allow_extras();
-  train->callback([&job] {
-    job = []() -> int {
-      throw std::runtime_error("this build has no LibTorch; configure with -DDROPKIT_TORCH=ON to get it");
-    };
-  });
-}
-#endif
-
-// "dropkit", or "dropkit SUBCOMMAND" once one was given.
-std::string CommandName(const CLI::App& app) {
-  std::string name = app.get_name();
-  for (const CLI::App* subcommand : app.get_subcommands()) name += " " + subcommand->get_name();
-  return name;
-}
-
-std::vector<std::string> OptionNames(const CLI::App& app) {
-  std::vector<std::string> names;
-  for (const CLI::Option* option : app.get_options()) {
-    for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+// Where dropkit-train may be: beside this program, as in a build, or where an installation has it. Empty: nowhere.
+std::string TrainProgram() {
+  std::error_code error;
+  const fs::path here = fs::read_symlink("/proc/self/exe", error).parent_path();
+  for (const fs::path& place : {here / "dropkit-train", here / "../libexec/dropkit/dropkit-train"}) {
+    if (access(place.c_str(), X_OK) == 0) return place.string();
   }
-  return names;
+  return "";
 }
 
-std::string UnknownSubcommand(const CLI::App& app, const std::string& word) {
-  std::vector<std::string> names;
-  for (const CLI::App* subcommand : app.get_subcommands([](const CLI::App*) { return true; })) {
-    names.push_back(subcommand->get_name());
+// Returns only if it fails.
+int BecomeTrain(char** argv) {
+  const std::string program = TrainProgram();
+  if (program.empty()) {
+    std::cerr << "dropkit train: this build has no LibTorch; configure with -DDROPKIT_TORCH=ON to get it\n";
+    return 1;
   }
-  return "unknown subcommand '" + word + "'" + DidYouMean(word, names) + " known: " + Join(names);
+  execv(program.c_str(), argv);
+  std::cerr << "dropkit train: " << program << ": cannot be started: " << std::strerror(errno) << "\n";
+  return 1;
 }
 
-// What is wrong with the words that no option or argument took, or nothing if there are none. An unknown option goes
-// first: it explains why its value is left over or why a required option seems to be missing.
-std::string LeftOver(const CLI::App& app) {
-  const std::vector<std::string> words = app.remaining(true);
-  if (words.empty()) return "";
-  const std::vector<const CLI::App*> given = app.get_subcommands([](const CLI::App* s) { return s->parsed(); });
-  const CLI::App& command = given.empty() ? app : *given.front();
-  for (const std::string& word : words) {
-    if (word.size() < 2 || word[0] != '-') continue;
-    const std::string name = word.substr(0, word.find('='));
-    return "unknown option '" + name + "'" + DidYouMean(name, OptionNames(command)) + " --help lists them";
-  }
-  return given.empty() ? UnknownSubcommand(app, words.front()) : "unexpected argument '" + words.front() + "'";
-}
-
-int Complain(const CLI::App& app, const std::string& message, int code) {
-  const std::string name = CommandName(app);
-  std::cerr << name << ": " << message << "\n";
-  if (code == kWrongCommandLine) std::cerr << "Run '" << name << " --help' for usage.\n";
-  return code;
-}
-
-int RunJob(const CLI::App& app, const std::function<int()>& job) {
-  try {
-    const int code = job();
-    if (!std::cout.flush()) return Complain(app, "cannot write to standard output", kJobFailed);
-    return code;
-  } catch (const CLI::ParseError& error) {
-    return Complain(app, error.what(), kWrongCommandLine);
-  } catch (const std::bad_alloc&) {
-    return Complain(app, "out of memory", kJobFailed);
-  } catch (const std::exception& error) {
-    return Complain(app, error.what(), kJobFailed);
-  }
-}
-
-int Main(int argc, char** argv) {
-  CLI::App app("DropBlock and its family of structured dropout.", "dropkit");
-  app.set_version_flag("--version", BuildInfo(), "print what this build is, and exit");
-  app.set_help_flag("-h,--help", "print this help, and exit");
-  app.require_subcommand(0, 1);
-  app.footer("'dropkit SUBCOMMAND --help' tells more. Exit codes: 0 done, 1 the job failed, 2 wrong command line.");
-  std::function<int()> job;
-#ifdef DROPKIT_HAVE_TORCH
-  AddTrain(app, job);
-#else
-  AddTrainRefusal(app, job);
-#endif
-  AddMask(app, job);
-  AddMethods(app, job);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::Success& help_or_version) {
-    return app.exit(help_or_version);
-  } catch (const CLI::ParseError& error) {
-    const std::string left_over = LeftOver(app);
-    return Complain(app, left_over.empty() ? error.what() : left_over, kWrongCommandLine);
-  }
-  if (job) return RunJob(app, job);
-  std::cerr << app.help();
-  return kWrongCommandLine;
+// For --help and for the list of known words only.
+void AddTrainName(CLI::App& app, Job&) {
+  app.add_subcommand("train", TrainProgram().empty()
+                                  ? "train a network with structured dropout (not in this build)"
+                                  : "train a small network on real images, once per method and seed, and compare");
 }
 
 }  // namespace
 }  // namespace dropkit::cli
 
 int main(int argc, char** argv) {
-  try {
-    return dropkit::cli::Main(argc, argv);
-  } catch (const std::exception& error) {
-    std::cerr << "dropkit: " << error.what() << "\n";
-    return 1;
-  }
+  using namespace dropkit::cli;
+  if (argc > 1 && std::string_view(argv[1]) == "train") return BecomeTrain(argv);
+  return RunProgram(argc, argv, {AddTrainName, AddMask, AddMethods});
 }

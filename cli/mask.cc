@@ -231,7 +231,7 @@ int RunMask(const MaskOptions& options) {
 
 }  // namespace
 
-void AddMask(CLI::App& app, std::function<int()>& job) {
+void AddMask(CLI::App& app, Job& job) {
   CLI::App* mask = app.add_subcommand("mask", "draw one mask; print its rates, kept fraction and gains");
   auto options = std::make_shared<MaskOptions>();
   mask->add_option("CASE", options->line, "what to drop, SPEC[@P], such as dropblock:block=7@0.1")

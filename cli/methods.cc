@@ -99,7 +99,7 @@ void PrintJson() {
 
 }  // namespace
 
-void AddMethods(CLI::App& app, std::function<int()>& job) {
+void AddMethods(CLI::App& app, Job& job) {
   CLI::App* methods = app.add_subcommand("methods", "list the methods and the presets in full");
   auto json = std::make_shared<bool>(false);
   methods->add_flag("--json", *json, "print JSON instead of text");

@@ -1,37 +1,34 @@
-# The program `dropkit` (target dropkit_cli). Its training subcommand is compiled only with LibTorch.
+# The programs `dropkit` (target dropkit_cli) and, with LibTorch, `dropkit-train`, which `dropkit train` becomes.
 #
-# DROPKIT_COMMIT reaches the program through a header that cmake/commit.cmake rewrites at build time when the commit
-# changed: a definition made at configure time would go stale with the next commit.
+# DROPKIT_COMMIT reaches them through a header that cmake/commit.cmake rewrites at build time when the commit changed: a
+# definition made at configure time would go stale with the next commit.
 find_package(PNG REQUIRED)
 find_package(ZLIB REQUIRED)
 find_package(CLI11 CONFIG REQUIRED)
 find_package(nlohmann_json CONFIG REQUIRED)
 
-set(commit_header ${PROJECT_BINARY_DIR}/commit.h)
+set(commit_header ${PROJECT_BINARY_DIR}/generated/built_commit.h)
 add_custom_target(dropkit_commit ALL
   COMMAND ${CMAKE_COMMAND} -DSOURCE=${PROJECT_SOURCE_DIR} -DOUTPUT=${commit_header}
           -P ${PROJECT_SOURCE_DIR}/cmake/commit.cmake
   BYPRODUCTS ${commit_header} COMMENT "" VERBATIM)
 
+# All but the two main functions; a program links what it names.
 file(GLOB cli_sources CONFIGURE_DEPENDS cli/*.cc)
-list(TRANSFORM cli_sources REPLACE "^${PROJECT_SOURCE_DIR}/" "")
-set(train_sources ${cli_sources})
-list(FILTER train_sources INCLUDE REGEX "^cli/(train|trainer|network|checkpoint|scenes|data|task|results|progress)\\.cc$")
-if(NOT TORCH_DIR)
-  list(REMOVE_ITEM cli_sources ${train_sources})
-endif()
+list(FILTER cli_sources EXCLUDE REGEX "/main\\.cc$")
+add_library(dropkit_cli_parts STATIC ${cli_sources})
+target_include_directories(dropkit_cli_parts PUBLIC ${PROJECT_SOURCE_DIR} PRIVATE ${PROJECT_BINARY_DIR}/generated)
+target_link_libraries(dropkit_cli_parts PUBLIC dropkit CLI11::CLI11 nlohmann_json::nlohmann_json PNG::PNG ZLIB::ZLIB)
+add_dependencies(dropkit_cli_parts dropkit_commit)
 
-if(cli_sources)
-  add_executable(dropkit_cli ${cli_sources})
-  set_target_properties(dropkit_cli PROPERTIES OUTPUT_NAME dropkit RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR})
-  target_include_directories(dropkit_cli PRIVATE ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/cli)
-  target_link_libraries(dropkit_cli PRIVATE dropkit CLI11::CLI11 nlohmann_json::nlohmann_json PNG::PNG ZLIB::ZLIB)
-  add_dependencies(dropkit_cli dropkit_commit)
-  if(TORCH_DIR AND TARGET dropkit_nn)
-    target_compile_definitions(dropkit_cli PRIVATE DROPKIT_HAVE_TORCH)
-    target_link_libraries(dropkit_cli PRIVATE dropkit_nn torchlib)
-    # The one file that records the commit.
-    set_source_files_properties(cli/results.cc PROPERTIES COMPILE_OPTIONS "-include;${commit_header}"
-                                                          OBJECT_DEPENDS ${commit_header})
-  endif()
+add_executable(dropkit_cli cli/main.cc)
+set_target_properties(dropkit_cli PROPERTIES OUTPUT_NAME dropkit RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR})
+target_link_libraries(dropkit_cli PRIVATE dropkit_cli_parts)
+
+if(TARGET dropkit_nn)
+  file(GLOB train_sources CONFIGURE_DEPENDS cli/train/*.cc)
+  add_executable(dropkit_train ${train_sources})
+  set_target_properties(dropkit_train PROPERTIES OUTPUT_NAME dropkit-train RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR})
+  target_link_libraries(dropkit_train PRIVATE dropkit_cli_parts dropkit_nn torchlib)
+  add_dependencies(dropkit_cli dropkit_train)  # whoever builds the program gets all of it
 endif()

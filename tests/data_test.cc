@@ -1,6 +1,6 @@
 // The IDX reader on tiny files: plain and gzip, and every way in which a file can be wrong.
 // Files are made here, in a directory of the test's own; what the tasks make of the data is tested by test_train.py.
-#include "cli/data.h"
+#include "cli/train/data.h"
 
 #include <gtest/gtest.h>
 #include <unistd.h>

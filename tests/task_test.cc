@@ -1,13 +1,13 @@
 // What fixes the training runs' data: derived seeds, permutations, scenes and erased squares. The numbers here are part
 // of every figure that was reported; an independent script gave them.
-#include "cli/task.h"
+#include "cli/train/task.h"
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <set>
 
-#include "cli/scenes.h"
+#include "cli/train/scenes.h"
 
 namespace dropkit::cli {
 namespace {

@@ -13,9 +13,9 @@
 
 #include "cli/commands.h"
 #include "cli/number.h"
-#include "cli/results.h"
-#include "cli/task.h"
-#include "cli/trainer.h"
+#include "cli/train/results.h"
+#include "cli/train/task.h"
+#include "cli/train/trainer.h"
 #include "src/nearest.h"
 
 namespace dropkit::cli {
@@ -98,7 +98,7 @@ std::string CheckpointPath(const Options& options, const Task& task, const Metho
   return (std::filesystem::path(options.out) / name).string();
 }
 
-struct Job {
+struct TrainJob {
   const Task* task;
   std::vector<MethodCase> methods;
   std::vector<uint64_t> seeds;
@@ -121,7 +121,7 @@ void MakeDirectory(const std::string& path) {
   if (access(path.c_str(), W_OK) != 0) throw std::runtime_error("--out " + path + ": cannot be written");
 }
 
-Job Prepare(const Options& options) {
+TrainJob Prepare(const Options& options) {
   CheckDevice(options.device);
   if (options.resume && options.out.empty())
     throw CLI::ValidationError("--resume", "needs --out, where the checkpoints are");
@@ -133,8 +133,8 @@ Job Prepare(const Options& options) {
   common.test_size = NumberOr("--test-size", options.test_size, task.test_size, INT32_MAX);
   common.resume = options.resume;
   const auto threads = static_cast<int>(NumberOr("--threads", options.threads, 0, kMaxThreads));
-  Job job{&task, ParseMethods(options, task, common.epochs), ParseSeeds(options.seeds), common,
-          LoadDataset(options.data)};
+  TrainJob job{&task, ParseMethods(options, task, common.epochs), ParseSeeds(options.seeds), common,
+               LoadDataset(options.data)};
   CheckSizes(job.dataset, common.train_size, common.test_size);
   job.common.threads = UseThreads(threads);
   job.common.data_checksum = Checksum(job.dataset);
@@ -146,7 +146,7 @@ Job Prepare(const Options& options) {
   return job;
 }
 
-RunSettings SettingsOf(const Job& job, const Options& options, const MethodCase& method, uint64_t seed) {
+RunSettings SettingsOf(const TrainJob& job, const Options& options, const MethodCase& method, uint64_t seed) {
   RunSettings run = job.common;
   run.method = method;
   run.seed = seed;
@@ -164,7 +164,7 @@ std::string Complaint(const RunResult& result) {
   return text;
 }
 
-void Report(const Job& job, const std::vector<RunResult>& results) {
+void Report(const TrainJob& job, const std::vector<RunResult>& results) {
   for (const RunResult& result : results) {
     std::printf("weights %s  %s seed %llu\n", result.weights.c_str(), result.method.c_str(),
                 static_cast<unsigned long long>(result.seed));
@@ -179,7 +179,7 @@ void Report(const Job& job, const std::vector<RunResult>& results) {
 }
 
 int TrainAll(const Options& options) {
-  const Job job = Prepare(options);
+  const TrainJob job = Prepare(options);
   int64_t total_epochs = 0;
   for (const MethodCase& method : job.methods)
     total_epochs += SettingsOf(job, options, method, 0).epochs * job.seeds.size();
@@ -250,7 +250,7 @@ void AddOptions(CLI::App& train, Options& options) {
 
 }  // namespace
 
-void AddTrain(CLI::App& app, std::function<int()>& job) {
+void AddTrain(CLI::App& app, Job& job) {
   CLI::App* train =
       app.add_subcommand("train", "train a small network on real images, once per method and seed, and compare");
   const auto options = std::make_shared<Options>();

@@ -1,7 +1,7 @@
 // Progress on stderr: a bar with the time left where stderr is a terminal, else one line an epoch.
 // Time left counts all epochs of the job alike, from the pace so far.
-#ifndef DROPKIT_CLI_PROGRESS_H_
-#define DROPKIT_CLI_PROGRESS_H_
+#ifndef DROPKIT_CLI_TRAIN_PROGRESS_H_
+#define DROPKIT_CLI_TRAIN_PROGRESS_H_
 
 #include <chrono>
 #include <cstdint>
@@ -35,4 +35,4 @@ class Progress {
 
 }  // namespace dropkit::cli
 
-#endif  // DROPKIT_CLI_PROGRESS_H_
+#endif  // DROPKIT_CLI_TRAIN_PROGRESS_H_

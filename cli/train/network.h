@@ -2,8 +2,8 @@
 // what goes into it, and how well it does.
 // Assumes one input channel and maps of 14x14 after the stem. One of two files that include torch (trainer.cc is the
 // other): they take half a minute each to compile.
-#ifndef DROPKIT_CLI_NETWORK_H_
-#define DROPKIT_CLI_NETWORK_H_
+#ifndef DROPKIT_CLI_TRAIN_NETWORK_H_
+#define DROPKIT_CLI_TRAIN_NETWORK_H_
 
 #include <torch/torch.h>
 
@@ -11,7 +11,7 @@
 #include <memory>
 #include <vector>
 
-#include "cli/trainer.h"
+#include "cli/train/trainer.h"
 #include "dropkit/nn.h"
 
 namespace dropkit::cli {
@@ -50,4 +50,4 @@ double Localisation(Network& network, const Examples& examples);
 
 }  // namespace dropkit::cli
 
-#endif  // DROPKIT_CLI_NETWORK_H_
+#endif  // DROPKIT_CLI_TRAIN_NETWORK_H_

@@ -2,15 +2,15 @@
 // `fashion` trains on plain 28x28 images, `scenes` on cluttered 56x56 scenes made from them (scenes.h). Everything
 // random comes from a generator of its own derived from the run's seed, so that runs of different methods are paired:
 // same subset, scenes, initial weights, batch order and erased squares. The layers' own keys are torch's (trainer.cc).
-#ifndef DROPKIT_CLI_TASK_H_
-#define DROPKIT_CLI_TASK_H_
+#ifndef DROPKIT_CLI_TRAIN_TASK_H_
+#define DROPKIT_CLI_TRAIN_TASK_H_
 
 #include <cstdint>
 #include <random>
 #include <string>
 #include <vector>
 
-#include "cli/data.h"
+#include "cli/train/data.h"
 
 namespace dropkit::cli {
 
@@ -72,4 +72,4 @@ Examples MakeExamples(const Task& task, const Dataset& dataset, uint64_t seed, i
 
 }  // namespace dropkit::cli
 
-#endif  // DROPKIT_CLI_TASK_H_
+#endif  // DROPKIT_CLI_TRAIN_TASK_H_

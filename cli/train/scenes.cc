@@ -1,5 +1,5 @@
 // Makes the scenes of task `scenes`, pure C++ on bytes. The order of the random draws is part of the task.
-#include "cli/scenes.h"
+#include "cli/train/scenes.h"
 
 #include <algorithm>
 #include <cstring>

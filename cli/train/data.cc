@@ -1,6 +1,6 @@
 // Reads IDX files through zlib, which passes plain files through unchanged.
 // A header's counts are not believed before the bytes have arrived: memory grows with what is read.
-#include "cli/data.h"
+#include "cli/train/data.h"
 
 #include <zlib.h>
 

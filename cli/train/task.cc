@@ -1,11 +1,11 @@
 // The tasks' settings and the examples of a run. Scenes themselves are made in scenes.cc.
-#include "cli/task.h"
+#include "cli/train/task.h"
 
 #include <numeric>
 #include <stdexcept>
 #include <utility>
 
-#include "cli/scenes.h"
+#include "cli/train/scenes.h"
 
 namespace dropkit::cli {
 namespace {

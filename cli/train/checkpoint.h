@@ -2,8 +2,8 @@
 // Knows nothing of torch or of training; what a run keeps in it is in trainer.cc. Files are not trusted: a truncated,
 // damaged or foreign one is an error that names the file. A CRC-32 of the tensors' data guards them against silent
 // damage.
-#ifndef DROPKIT_CLI_CHECKPOINT_H_
-#define DROPKIT_CLI_CHECKPOINT_H_
+#ifndef DROPKIT_CLI_TRAIN_CHECKPOINT_H_
+#define DROPKIT_CLI_TRAIN_CHECKPOINT_H_
 
 #include <cstdint>
 #include <map>
@@ -29,4 +29,4 @@ Checkpoint ReadCheckpoint(const std::string& path);
 
 }  // namespace dropkit::cli
 
-#endif  // DROPKIT_CLI_CHECKPOINT_H_
+#endif  // DROPKIT_CLI_TRAIN_CHECKPOINT_H_

@@ -1,13 +1,13 @@
 // Cluttered scenes: one labelled item on a black 56x56 canvas among patches cut from other images; and the measure of
 // whether a class activation map finds the item.
 // Assumes items of kItemSide x kItemSide pixels. Which items, and the erased squares, are task.cc's.
-#ifndef DROPKIT_CLI_SCENES_H_
-#define DROPKIT_CLI_SCENES_H_
+#ifndef DROPKIT_CLI_TRAIN_SCENES_H_
+#define DROPKIT_CLI_TRAIN_SCENES_H_
 
 #include <vector>
 
-#include "cli/data.h"
-#include "cli/task.h"
+#include "cli/train/data.h"
+#include "cli/train/task.h"
 
 namespace dropkit::cli {
 
@@ -33,4 +33,4 @@ Box BoxAbove(const float* map, int side, float level);
 
 }  // namespace dropkit::cli
 
-#endif  // DROPKIT_CLI_SCENES_H_
+#endif  // DROPKIT_CLI_TRAIN_SCENES_H_

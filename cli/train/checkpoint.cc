@@ -1,6 +1,6 @@
 // safetensors: 8 bytes of header length, a JSON header {name: {dtype, shape, data_offsets}, "__metadata__": {...}},
 // data. The header is checked in full before any of it is used: types, sizes, and offsets that tile the data exactly.
-#include "cli/checkpoint.h"
+#include "cli/train/checkpoint.h"
 
 #include <zlib.h>
 

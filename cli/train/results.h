@@ -1,7 +1,7 @@
 // What a run gave, its three forms (JSON, CSV, a table for people), and the comparisons paired by seed.
 // Accuracies are in per cent. Assumes nothing about how runs are made.
-#ifndef DROPKIT_CLI_RESULTS_H_
-#define DROPKIT_CLI_RESULTS_H_
+#ifndef DROPKIT_CLI_TRAIN_RESULTS_H_
+#define DROPKIT_CLI_TRAIN_RESULTS_H_
 
 #include <cstdint>
 #include <map>
@@ -28,9 +28,6 @@ struct RunResult {
   std::string commit;
 };
 
-// The commit that the program was built from.
-std::string Commit();
-
 nlohmann::json ToJson(const RunResult& result);
 RunResult FromJson(const nlohmann::json& object);  // throws what nlohmann::json throws
 
@@ -46,4 +43,4 @@ std::string Table(const std::vector<RunResult>& results);
 
 }  // namespace dropkit::cli
 
-#endif  // DROPKIT_CLI_RESULTS_H_
+#endif  // DROPKIT_CLI_TRAIN_RESULTS_H_

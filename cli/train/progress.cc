@@ -1,5 +1,5 @@
 // The bar is redrawn in place by a carriage return; lines are plain, for logs.
-#include "cli/progress.h"
+#include "cli/train/progress.h"
 
 #include <sys/ioctl.h>
 #include <unistd.h>

@@ -2,7 +2,7 @@
 // afterwards is in network.cc.
 // Bit-exact continuation rests on three things: batch order is a function of (seed, epoch); keys come from torch's
 // generator, whose state is saved; and torch's CPU kernels repeat themselves for one number of threads.
-#include "cli/trainer.h"
+#include "cli/train/trainer.h"
 
 #include <ATen/CPUGeneratorImpl.h>
 #include <torch/torch.h>
@@ -21,9 +21,10 @@
 #include <sstream>
 #include <stdexcept>
 
-#include "cli/checkpoint.h"
-#include "cli/network.h"
+#include "cli/commit.h"
 #include "cli/number.h"
+#include "cli/train/checkpoint.h"
+#include "cli/train/network.h"
 
 namespace dropkit::cli {
 namespace {

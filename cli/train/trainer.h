@@ -1,14 +1,14 @@
 // Trains one network with one method and one seed, and measures it.
 // Free of torch, so that the command line compiles without it; network.h holds the network, task.h the recipe's data.
-#ifndef DROPKIT_CLI_TRAINER_H_
-#define DROPKIT_CLI_TRAINER_H_
+#ifndef DROPKIT_CLI_TRAIN_TRAINER_H_
+#define DROPKIT_CLI_TRAIN_TRAINER_H_
 
 #include <cstdint>
 #include <string>
 
-#include "cli/progress.h"
-#include "cli/results.h"
-#include "cli/task.h"
+#include "cli/train/progress.h"
+#include "cli/train/results.h"
+#include "cli/train/task.h"
 #include "dropkit/dropkit.h"
 
 namespace dropkit::cli {
@@ -41,4 +41,4 @@ RunResult Train(const RunSettings& run, const Examples& examples, Progress& prog
 
 }  // namespace dropkit::cli
 
-#endif  // DROPKIT_CLI_TRAINER_H_
+#endif  // DROPKIT_CLI_TRAIN_TRAINER_H_

@@ -1,5 +1,5 @@
 // Result files and the table. DROPKIT_COMMIT is defined by the build where it knows the commit.
-#include "cli/results.h"
+#include "cli/train/results.h"
 
 #include <algorithm>
 #include <cmath>
@@ -142,8 +142,6 @@ void WriteText(const std::string& path, const std::string& text) {
 }
 
 }  // namespace
-
-std::string Commit() { return DROPKIT_COMMIT; }
 
 json ToJson(const RunResult& result) {
   json erased = json::object();

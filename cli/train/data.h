@@ -2,8 +2,8 @@
 // Assumes the four usual names in one directory, each plain or compressed by gzip. Files are not trusted: a truncated,
 // foreign or inconsistent one is an error that names the file, before anything is trained.
 // What a task makes of the images is in task.h.
-#ifndef DROPKIT_CLI_DATA_H_
-#define DROPKIT_CLI_DATA_H_
+#ifndef DROPKIT_CLI_TRAIN_DATA_H_
+#define DROPKIT_CLI_TRAIN_DATA_H_
 
 #include <cstdint>
 #include <string>
@@ -37,4 +37,4 @@ uint32_t Checksum(const Dataset& dataset);
 
 }  // namespace dropkit::cli
 
-#endif  // DROPKIT_CLI_DATA_H_
+#endif  // DROPKIT_CLI_TRAIN_DATA_H_

@@ -1,6 +1,6 @@
 // Where each method acts: dropout, spatial_dropout and dropblock at the paper's sites (after each convolution of a
 // block and on its shortcut), drop_path on the residual branch, cutout on the input, drop_connect on the last layer.
-#include "cli/network.h"
+#include "cli/train/network.h"
 
 #include <ATen/CPUGeneratorImpl.h>
 
@@ -9,7 +9,7 @@
 #include <cmath>
 #include <numeric>
 
-#include "cli/scenes.h"
+#include "cli/train/scenes.h"
 
 namespace dropkit::cli {
 namespace {
