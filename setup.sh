@@ -17,6 +17,11 @@ readonly NEEDS=(
   "ccache ccache"
   "git git"
   "clang-format clang-format"
+  "clang clang++"
+  "libclang-rt-14-dev /usr/lib/llvm-14/lib/clang/14.0.6/lib/linux/libclang_rt.fuzzer-x86_64.a"
+  "valgrind valgrind"
+  "dpkg-dev dpkg-shlibdeps"
+  "pkg-config pkg-config"
   "clang-tidy clang-tidy"
   "python3 python3"
   "libgtest-dev /usr/include/gtest/gtest.h"
@@ -24,6 +29,11 @@ readonly NEEDS=(
   "nlohmann-json3-dev /usr/include/nlohmann/json.hpp"
   "libpng-dev /usr/include/png.h"
   "zlib1g-dev /usr/include/zlib.h"
+  "libcairo2-dev /usr/include/cairo/cairo.h"
+  "fonts-dejavu-core /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf"
+  "gnuplot-nox gnuplot"
+  "chromium chromium"
+  "doxygen doxygen"
   "dataset-fashion-mnist /usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz"
 )
 

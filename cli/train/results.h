@@ -12,6 +12,14 @@
 
 namespace dropkit::cli {
 
+// The curves' clean accuracy is measured after every epoch, so on the first of the test images only.
+inline constexpr int64_t kCurveImages = 1000;
+
+struct EpochPoint {
+  double train = 0;  // running accuracy of the epoch, drops on
+  double clean = 0;  // of the first min(kCurveImages, test size) clean test images after it
+};
+
 struct RunResult {
   std::string task;
   std::string method;  // as asked for on the command line
@@ -24,7 +32,8 @@ struct RunResult {
   std::map<int, double> erased;  // by side of the square
   std::optional<double> locmax;  // scenes: share of items that the class activation map finds
   double sec_per_epoch = 0;
-  std::string weights;  // hash of the final weights
+  std::vector<EpochPoint> curve;  // a point an epoch
+  std::string weights;            // hash of the final weights
   std::string commit;
 };
 
