@@ -34,6 +34,19 @@ DROPKIT_HOST_DEVICE void ClearMarked(uint64_t* bits, int64_t index, uint64_t dro
   if (carried != 0) bits[(index >> 6) + 1] &= ~carried;
 }
 
+// The same for `count` words of drops that follow each other.
+DROPKIT_HOST_DEVICE void ClearMarkedWords(uint64_t* bits, int64_t index, const uint64_t* drops, int64_t count) {
+  const int shift = static_cast<int>(index & 63);
+  uint64_t* words = bits + (index >> 6);
+  uint64_t carried = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    const uint64_t here = drops[i] << shift | carried;
+    if (here != 0) words[i] &= ~here;
+    carried = (drops[i] >> 1) >> (63 - shift);
+  }
+  if (carried != 0) words[count] &= ~carried;
+}
+
 // Calls body(word, mask) for each word that [begin, end) touches, mask being its bits inside the range.
 template <typename Body>
 DROPKIT_HOST_DEVICE void ForEachWord(int64_t begin, int64_t end, Body body) {

@@ -145,37 +145,36 @@ DROPKIT_HOST_DEVICE LaneLaw MakeLaneLaw(uint64_t q) {
 
 // ---------------------------------------------------------------- lanes
 
-// The fired lanes of one tile: bit i of bits is lane 512 tile + i. Bits from `lanes`, those that the sample has in this
-// tile, are unspecified.
-DROPKIT_HOST_DEVICE void DrawTile(const LaneLaw& law, CallKey digits_key, CallKey overlay_key, uint32_t tile,
-                                  uint64_t sample, int lanes, uint64_t bits[kTileWords]) {
-  for (int i = 0; i < kTileWords; ++i) bits[i] = law.all ? ~uint64_t{0} : 0;
-  if (law.none || law.all) return;
-  for (int group = 0; law.digits != 0 && group * 128 < lanes; ++group) {
-    uint64_t low = 0, high = 0;
-    for (int j = law.num_digit_calls; j >= 1; --j) {
-      const Words4 w = Draw(digits_key, j - 1, tile * (kTileLanes / 128) + group, sample);
-      const uint64_t r_low = w.word[0] | uint64_t{w.word[1]} << 32;
-      const uint64_t r_high = w.word[2] | uint64_t{w.word[3]} << 32;
-      const bool one = (law.digits >> (7 - j)) & 1;
-      low = one ? low | r_low : low & r_low;
-      high = one ? high | r_high : high & r_high;
-    }
-    bits[2 * group] = low;
-    bits[2 * group + 1] = high;
+// The digit part of group `group`'s 128 lanes, in two words. law.digits is not 0.
+DROPKIT_HOST_DEVICE void DrawDigitGroup(const LaneLaw& law, CallKey digits_key, uint32_t group, uint64_t sample,
+                                        uint64_t bits[2]) {
+  uint64_t low = 0, high = 0;
+  for (int j = law.num_digit_calls; j >= 1; --j) {
+    const Words4 w = Draw(digits_key, static_cast<uint32_t>(j - 1), group, sample);
+    const uint64_t r_low = w.word[0] | uint64_t{w.word[1]} << 32;
+    const uint64_t r_high = w.word[2] | uint64_t{w.word[3]} << 32;
+    const bool one = (law.digits >> (7 - j)) & 1;
+    low = one ? low | r_low : low & r_low;
+    high = one ? high | r_high : high & r_high;
   }
+  bits[0] = low;
+  bits[1] = high;
+}
+
+// Calls body(lane of the tile) for each of the overlay's marks; a lane may come again, or lie past the sample's end.
+template <typename Body>
+DROPKIT_HOST_DEVICE void ForEachMark(const LaneLaw& law, CallKey overlay_key, uint32_t tile, uint64_t sample,
+                                     Body body) {
   for (int round = 0; round < law.rounds; ++round) {
-    uint32_t call = 16 * round;
+    uint32_t call = 16 * static_cast<uint32_t>(round);
     Words4 w = Draw(overlay_key, call, tile, sample);
     int count = 0;
     while (count < law.num_thresholds && law.threshold[count] <= w.word[0]) ++count;
     for (int j = 1; j <= count; ++j) {
       if ((j & 3) == 0) w = Draw(overlay_key, ++call, tile, sample);
-      const uint32_t lane = w.word[j & 3] >> 23;
-      bits[lane >> 6] |= uint64_t{1} << (lane & 63);
+      body(w.word[j & 3] >> 23);
     }
   }
-  for (int i = 0; law.inverted && i < kTileWords; ++i) bits[i] = ~bits[i];
 }
 
 // Uniform in [0, count), within a relative 2^-32 * count.

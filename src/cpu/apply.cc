@@ -1,6 +1,8 @@
 // Apply on the CPU. Memory plan: the five axes of x, y and the mask are ordered by y's strides and merged where they
 // follow each other, so dense tensors become one long row (one a sample or plane, when gains differ by them); rows are
 // cut into segments, one read and one write an element, the mask's bits read 64 at a time.
+#include <unistd.h>
+
 #include <array>
 #include <bit>
 #include <cmath>
@@ -8,32 +10,13 @@
 #include <limits>
 
 #include "cpu/cpu.h"
+#include "cpu/element.h"
+#include "cpu/kernels.h"
 
 namespace dropkit::cpu {
 namespace {
 
 constexpr int64_t kSegment = 1 << 15;  // elements of a task: some 10 microseconds
-
-// ---------------------------------------------------------------- element types
-
-template <typename T>
-struct Arithmetic {  // f32 and f64 compute in themselves
-  using Wide = T;
-  static Wide Load(T value) { return value; }
-  static T Store(Wide value) { return value; }
-};
-template <>
-struct Arithmetic<Float16> {
-  using Wide = float;
-  static float Load(Float16 value) { return ToFloat(value); }
-  static Float16 Store(float value) { return ToFloat16(value); }
-};
-template <>
-struct Arithmetic<BFloat16> {
-  using Wide = float;
-  static float Load(BFloat16 value) { return ToFloat(value); }
-  static BFloat16 Store(float value) { return ToBFloat16(value); }
-};
 
 // ---------------------------------------------------------------- rows
 
@@ -119,6 +102,8 @@ struct Job {
   const View& x;
   const View& y;
   Loop loop;
+  const Kernels& kernels;
+  bool past_cache = false;    // y is stored around the cache
   double gain = 1.0;          // when it is the same for all rows
   bool gain_moves = false;    // it also changes along the innermost axis: channels last with over=plane
   bool gain_per_row = false;  // normalize=kept over sample or plane
@@ -137,61 +122,27 @@ struct Row {
 };
 
 template <typename T>
+void ApplyDense(const Job& job, const Row<T>& row, const uint64_t* bits) {
+  job.kernels.apply[static_cast<int>(job.x.dtype)](
+      {row.x, row.y, row.count, bits, row.bit, row.gain, job.fill, job.past_cache});
+}
+
+template <typename T>
 T Map(const Row<T>& row, bool keep, T value) {
   return keep ? Arithmetic<T>::Store(Arithmetic<T>::Load(value) * row.gain) : row.fill;
 }
 
-template <size_t kBytes>
-struct WordOfBytes;
-template <>
-struct WordOfBytes<2> {
-  using Type = uint16_t;
-};
-template <>
-struct WordOfBytes<4> {
-  using Type = uint32_t;
-};
-template <>
-struct WordOfBytes<8> {
-  using Type = uint64_t;
-};
-
-// Bit j of a word, for j = 0 ... 31: `word & kBit[j]` is what every vector unit has; a shift by a vector of counts is
-// not.
-constexpr std::array<uint32_t, 32> kBit = [] {
-  std::array<uint32_t, 32> bit{};
-  for (int j = 0; j < 32; ++j) bit[j] = uint32_t{1} << j;
-  return bit;
-}();
-
-// y = kept or fill for `count` (at most 32) elements, by masks and not by branches, which random bits would make miss
-// half the time.
+// One bit for the whole row. What is dropped is not read.
 template <typename T>
-inline void SelectRun(const T* x, T* y, int64_t count, uint32_t word, typename Arithmetic<T>::Wide gain, T fill) {
-  using Bits = typename WordOfBytes<sizeof(T)>::Type;
-  const Bits fill_bits = std::bit_cast<Bits>(fill);
-#pragma GCC ivdep  // y is x or apart from it, element by element
-  for (int64_t j = 0; j < count; ++j) {
-    const Bits kept = std::bit_cast<Bits>(Arithmetic<T>::Store(Arithmetic<T>::Load(x[j]) * gain));
-    const Bits mask = static_cast<Bits>((word & kBit[j]) != 0 ? -1 : 0);
-    y[j] = std::bit_cast<T>(static_cast<Bits>((kept & mask) | (fill_bits & static_cast<Bits>(~mask))));
+void ApplyUniform(const Job& job, const Row<T>& row, bool keep) {
+  if (keep && row.x_step == 1 && row.y_step == 1) return ApplyDense(job, row, nullptr);
+  if (keep) {
+    for (int64_t i = 0; i < row.count; ++i) row.y[i * row.y_step] = Map(row, true, row.x[i * row.x_step]);
+  } else if (row.y_step == 1) {
+    std::fill_n(row.y, row.count, row.fill);
+  } else {
+    for (int64_t i = 0; i < row.count; ++i) row.y[i * row.y_step] = row.fill;
   }
-}
-
-template <typename T>
-void ApplyDense(const Row<T>& row, const uint64_t* bits) {  // all steps 1
-  int64_t i = 0;
-  for (; i + 32 <= row.count; i += 32) {
-    SelectRun(row.x + i, row.y + i, 32, static_cast<uint32_t>(LoadBits(bits, row.bit + i, 32)), row.gain, row.fill);
-  }
-  if (i == row.count) return;
-  const uint32_t rest = static_cast<uint32_t>(LoadBits(bits, row.bit + i, row.count - i));
-  SelectRun(row.x + i, row.y + i, row.count - i, rest, row.gain, row.fill);
-}
-
-template <typename T>
-void ApplyUniform(const Row<T>& row, bool keep) {  // one bit for the whole row
-  for (int64_t i = 0; i < row.count; ++i) row.y[i * row.y_step] = Map(row, keep, row.x[i * row.x_step]);
 }
 
 template <typename T>
@@ -241,9 +192,9 @@ void ApplySegment(const Job& job, Place place, int64_t first, int64_t count) {
   if (job.gain_moves) {
     ApplyMovingGain(job, row, place, step);
   } else if (row.bit_step == 0) {
-    ApplyUniform(row, GetBit(job.mask.bits, row.bit));
+    ApplyUniform(job, row, GetBit(job.mask.bits, row.bit));
   } else if (row.x_step == 1 && row.y_step == 1 && row.bit_step == 1) {
-    ApplyDense(row, job.mask.bits);
+    ApplyDense(job, row, job.mask.bits);
   } else {
     ApplyStrided(row, job.mask.bits);
   }
@@ -265,6 +216,15 @@ void ApplyAll(const Job& job, const Exec& exec) {
       ApplySegment<T>(job, PlaceOfRow(job.loop, unit / segments), first, std::min(kSegment, inner.size - first));
     }
   });
+}
+
+// Of the last-level cache, or a usual size where the system does not tell.
+int64_t CacheBytes() {
+  static const int64_t bytes = [] {
+    const long told = sysconf(_SC_LEVEL3_CACHE_SIZE);
+    return told > 0 ? int64_t{told} : int64_t{32} << 20;
+  }();
+  return bytes;
 }
 
 // Every output is NaN: p was NaN or outside [0, 1] where no Status could say so.
@@ -293,9 +253,11 @@ void Run(const Job& job, const Exec& exec) {
 Status Apply(const Mask& mask, Pass pass, const View& x, const View& y, const Exec& exec) {
   const Spec& spec = mask.spec;
   Plan plan;
+  if (Status status = CheckKernels(); !status.ok()) return status;
   if (Status status = MakePlan(spec, x, &plan); !status.ok()) return status;
   const bool noise = spec.fill == Fill::kNoise && pass == Pass::kForward;
-  Job job{mask, x, y, MakeLoop(mask, x, y, noise)};
+  Job job{mask, x, y, MakeLoop(mask, x, y, noise), ChosenKernels()};
+  job.past_cache = x.data != y.data && 2 * mask.total * static_cast<int64_t>(SizeOf(x.dtype)) > CacheBytes();
   job.gain_per_row = spec.normalize == Normalize::kKept && spec.over != Over::kTensor;
   const Step& inner = job.loop.step[job.loop.dims - 1];
   job.gain_moves = job.gain_per_row && (inner.sample != 0 || inner.channel != 0);

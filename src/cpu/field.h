@@ -1,0 +1,77 @@
+// The lanes of one call that fire, wherever they come from: the draw, or bytes that the caller gave.
+#ifndef DROPKIT_SRC_CPU_FIELD_H_
+#define DROPKIT_SRC_CPU_FIELD_H_
+
+#include <algorithm>
+#include <bit>
+#include <cstdint>
+
+#include "cpu/kernels.h"
+
+namespace dropkit::cpu {
+
+// Words for kTilesAtOnce tiles, and what draw_digits writes past them.
+inline constexpr int64_t kTilesWords = kTilesAtOnce * kTileWords + 14;
+
+struct Field {
+  const Kernels* kernels = nullptr;
+  LaneLaw law;
+  CallKey digits_key, overlay_key;
+  const uint8_t* given = nullptr;  // a byte a lane, [samples][lanes]
+  bool given_marks_kept = false;   // Pack: a zero byte fires
+  int64_t lanes = 0;               // of a sample
+  uint64_t first_sample = 0;
+  bool shares_batch = false;
+
+  uint64_t GlobalSample(int64_t n) const { return shares_batch ? 0 : first_sample + static_cast<uint64_t>(n); }
+
+  // Few lanes fire, and the draw names them one by one.
+  bool sparse() const { return !given && !law.all && !law.inverted && law.digits == 0; }
+
+  // The fired lanes of `count` tiles (at most kTilesAtOnce), bit i of bits being lane 512 tile + i. Bits of lanes that
+  // the sample does not have are unspecified. `bits` has kTilesWords places.
+  void DrawTiles(int64_t n, int64_t tile, int64_t count, uint64_t* bits) const;
+
+  // Calls body(lane) for every fired lane in [begin, end) of sample n, in no order; a lane may come again.
+  template <typename Body>
+  void ForEachFired(int64_t n, int64_t begin, int64_t end, Body body) const {
+    const int64_t tiles_end = (end + kTileLanes - 1) / kTileLanes;
+    for (int64_t tile = begin / kTileLanes; tile < tiles_end; tile += kTilesAtOnce) {
+      const int64_t count = std::min(kTilesAtOnce, tiles_end - tile);
+      if (sparse()) {
+        VisitMarks(n, tile, count, begin, end, body);
+      } else {
+        VisitBits(n, tile, count, begin, end, body);
+      }
+    }
+  }
+
+ private:
+  template <typename Body>
+  void VisitMarks(int64_t n, int64_t tile, int64_t count, int64_t begin, int64_t end, Body body) const {
+    if (law.none) return;
+    uint64_t marks[kMarksAtOnce];
+    const int64_t number =
+        kernels->draw_marks(law, overlay_key, static_cast<uint32_t>(tile), count, GlobalSample(n), marks);
+    for (int64_t i = 0; i < number; ++i) {
+      if (marks[i] - static_cast<uint64_t>(begin) < static_cast<uint64_t>(end - begin))
+        body(static_cast<int64_t>(marks[i]));
+    }
+  }
+
+  template <typename Body>
+  void VisitBits(int64_t n, int64_t tile, int64_t count, int64_t begin, int64_t end, Body body) const {
+    uint64_t bits[kTilesWords];
+    DrawTiles(n, tile, count, bits);
+    for (int64_t i = 0; i < count * kTileWords; ++i) {
+      const int64_t first = tile * kTileLanes + 64 * i;
+      const uint64_t wanted =
+          LowMask(std::clamp<int64_t>(end - first, 0, 64)) & ~LowMask(std::clamp<int64_t>(begin - first, 0, 64));
+      for (uint64_t fired = bits[i] & wanted; fired != 0; fired &= fired - 1) body(first + std::countr_zero(fired));
+    }
+  }
+};
+
+}  // namespace dropkit::cpu
+
+#endif  // DROPKIT_SRC_CPU_FIELD_H_

@@ -1,0 +1,17 @@
+// Which targets Highway compiles the vector bodies for. A source that includes this is compiled once for each.
+// AVX2 and AVX-512 on x86, NEON on aarch64. Older x86 gets portable.cc: Highway's SSE forms would double the binary for
+// machines from before 2013. No include guard: foreach_target.h includes again by design.
+#undef HWY_DISABLED_TARGETS
+#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SSE4 | HWY_AVX3_DL)
+#include "hwy/foreach_target.h"
+
+// For the end of such a source, under HWY_ONCE: function(argument) as compiled for `isa`, one of those built.
+#undef DROPKIT_CALL_FOR
+#if HWY_ARCH_X86
+#define DROPKIT_CALL_FOR(isa, function, argument) \
+  ((isa) == Isa::kAvx512 ? N_AVX3::function(argument) : N_AVX2::function(argument))
+#elif HWY_ARCH_ARM_A64
+#define DROPKIT_CALL_FOR(isa, function, argument) (static_cast<void>(isa), N_NEON::function(argument))
+#else
+#define DROPKIT_CALL_FOR(isa, function, argument) (static_cast<void>(isa), static_cast<void>(argument))
+#endif

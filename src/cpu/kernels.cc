@@ -1,0 +1,96 @@
+// Which table of kernels runs here. Dispatch is a look at the processor, once, and a pointer: no library is needed for
+// it at run time.
+#include "cpu/kernels.h"
+
+#include <atomic>
+#include <cstdlib>
+#include <string>
+
+#include "nearest.h"
+
+namespace dropkit::cpu {
+namespace {
+
+struct Candidate {
+  Isa isa;
+  const char* name;
+  bool runs;
+};
+
+// Best first.
+std::vector<Candidate> Candidates() {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2") &&
+                    __builtin_cpu_supports("f16c");
+  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+                      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
+                      __builtin_cpu_supports("avx512cd");
+  return {{Isa::kAvx512, "avx512", avx512}, {Isa::kAvx2, "avx2", avx2}, {Isa::kPortable, "portable", true}};
+#elif defined(__aarch64__)
+  return {{Isa::kNeon, "neon", true}, {Isa::kPortable, "portable", true}};
+#else
+  return {{Isa::kPortable, "portable", true}};
+#endif
+}
+
+Kernels TableOf(const Candidate& candidate) {
+  Kernels kernels{};
+  kernels.isa = candidate.name;
+  AddWords(candidate.isa, &kernels);
+  if (candidate.isa == Isa::kPortable) {
+    AddPortable(&kernels);
+  } else {
+    AddLanes(candidate.isa, &kernels);
+    AddRows(candidate.isa, &kernels);
+  }
+  return kernels;
+}
+
+struct Choice {
+  const Kernels* kernels;
+  std::string complaint;
+};
+
+Choice FromEnvironment() {
+  const Kernels* best = &RunnableKernels().front();
+  const char* asked = std::getenv("DROPKIT_ISA");
+  if (asked == nullptr || *asked == '\0') return {best, ""};
+  std::vector<std::string> names;
+  for (const Kernels& kernels : RunnableKernels()) {
+    if (asked == std::string(kernels.isa)) return {&kernels, ""};
+    names.push_back(kernels.isa);
+  }
+  return {best, "DROPKIT_ISA = " + std::string(asked) + "; allowed on this machine: " + Join(names)};
+}
+
+const Choice& TheChoice() {
+  static const Choice choice = FromEnvironment();
+  return choice;
+}
+
+std::atomic<const Kernels*> forced{nullptr};
+
+}  // namespace
+
+const std::vector<Kernels>& RunnableKernels() {
+  static const std::vector<Kernels> tables = [] {
+    std::vector<Kernels> runnable;
+    for (const Candidate& candidate : Candidates()) {
+      if (candidate.runs) runnable.push_back(TableOf(candidate));
+    }
+    return runnable;
+  }();
+  return tables;
+}
+
+Status CheckKernels() { return TheChoice().complaint.empty() ? Status() : Status::Invalid(TheChoice().complaint); }
+
+const Kernels& ChosenKernels() {
+  const Kernels* kernels = forced.load(std::memory_order_relaxed);
+  return kernels ? *kernels : *TheChoice().kernels;
+}
+
+void UseKernels(const Kernels* kernels) { forced.store(kernels, std::memory_order_relaxed); }
+
+}  // namespace dropkit::cpu

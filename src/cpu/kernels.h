@@ -1,0 +1,71 @@
+// The inner loops of the cpu backend: a table of functions for each instruction set. Each loop is written once as
+// vector code, in lanes.cc (drawing), rows.cc (applying) and words.cc (bits), and compiled by Highway for AVX2, AVX-512
+// and NEON; portable.cc has plain twins of the first two, for every other machine and for the tests to compare with.
+// All tables give the same bits.
+#ifndef DROPKIT_SRC_CPU_KERNELS_H_
+#define DROPKIT_SRC_CPU_KERNELS_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "bits.h"
+#include "draw.h"
+#include "dropkit/dropkit.h"
+
+namespace dropkit::cpu {
+
+// The overlay's marks of one tile are at most this many, in all its rounds.
+inline constexpr int kMostMarks = 2 * kMostThresholds;
+// Tiles of a call of draw_marks, and what its buffer must hold: their marks and a vector's worth more.
+inline constexpr int64_t kTilesAtOnce = 16;
+inline constexpr int64_t kMarksAtOnce = kTilesAtOnce * kMostMarks + 8;
+
+// Elements that follow each other, with a bit each: y = keep ? x * gain : fill.
+struct DenseRow {
+  const void* x;
+  void* y;  // x itself or apart from it
+  int64_t count;
+  const uint64_t* bits;  // null: all are kept
+  int64_t bit;           // of the first element
+  double gain;           // rounded to f32 unless the elements are f64
+  double fill;           // what it becomes in the element's type
+  bool past_cache;       // store around the cache: y is larger than it
+};
+
+struct Kernels {
+  const char* isa;
+  // The digit parts (docs/draws.md, section 5) of `count` groups of 128 lanes from `group` on: two words a group.
+  // Writes up to 7 groups more than asked.
+  void (*draw_digits)(const LaneLaw& law, CallKey key, uint32_t group, int64_t count, uint64_t sample, uint64_t* bits);
+  // The overlay's marks in `count` (at most kTilesAtOnce) tiles from `tile` on, as lanes of the sample, in no order and
+  // with repetitions; returns their number. `marks` has kMarksAtOnce places.
+  int64_t (*draw_marks)(const LaneLaw& law, CallKey key, uint32_t tile, int64_t count, uint64_t sample,
+                        uint64_t* marks);
+  // By element type, in the order of DType.
+  void (*apply[4])(const DenseRow& row);
+  // bits[i] &= bits[i - shift], as if all right sides were read first; the first `shift` bits stay. 0 < shift.
+  void (*and_shifted)(uint64_t* bits, int64_t words, int64_t shift);
+  // Bit j of word i becomes bit i of word j.
+  void (*transpose)(uint64_t words[64]);
+  int64_t (*popcount)(const uint64_t* words, int64_t count);
+};
+
+// The tables that this machine can run, best first; the last is portable.
+const std::vector<Kernels>& RunnableKernels();
+// An error if the environment's DROPKIT_ISA is not portable, avx2, avx512 or neon, or one that this machine lacks.
+Status CheckKernels();
+// The table in use: the one of DROPKIT_ISA, or the best.
+const Kernels& ChosenKernels();
+// For tests and benchmarks: `kernels` from the next call on; null: the environment's choice again.
+void UseKernels(const Kernels* kernels);
+
+// Each fills its part of a table; in lanes.cc, rows.cc, words.cc and portable.cc.
+enum class Isa { kPortable, kAvx2, kAvx512, kNeon };
+void AddLanes(Isa isa, Kernels* kernels);
+void AddRows(Isa isa, Kernels* kernels);
+void AddWords(Isa isa, Kernels* kernels);
+void AddPortable(Kernels* kernels);
+
+}  // namespace dropkit::cpu
+
+#endif  // DROPKIT_SRC_CPU_KERNELS_H_

@@ -1,0 +1,172 @@
+// Applying in vectors: one read and one write an element, the bits straight from the mask as vector masks. f16 and bf16
+// are widened, scaled and rounded (nearest even, subnormals kept) in registers.
+#include <cstring>
+
+#include "cpu/kernels.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "cpu/rows.cc"
+#include "cpu/instruction_sets.h"
+// After it: foreach_target compiles the rest once for each target.
+#include "hwy/cache_control.h"
+#include "hwy/highway.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace dropkit::cpu::HWY_NAMESPACE {
+#if HWY_TARGET != HWY_SCALAR
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+// An element type: how a vector of it is loaded as Wide, and stored back rounded. A step of the loop is one vector of
+// Wide, so that a mask's bits are used in order.
+struct F32 {
+  using Element = float;
+  using D = hn::ScalableTag<float>;
+  static HWY_INLINE hn::Vec<D> Scaled(const float* x, hn::Vec<D> gain) { return hn::Mul(hn::LoadU(D(), x), gain); }
+};
+
+struct F64 {
+  using Element = double;
+  using D = hn::ScalableTag<double>;
+  static HWY_INLINE hn::Vec<D> Scaled(const double* x, hn::Vec<D> gain) { return hn::Mul(hn::LoadU(D(), x), gain); }
+};
+
+using Wide = hn::ScalableTag<float>;
+using WideBits = hn::RebindToUnsigned<Wide>;
+using D16 = hn::Rebind<uint16_t, Wide>;
+
+struct F16 {
+  using Element = uint16_t;
+  using D = D16;
+  static HWY_INLINE hn::Vec<D> Scaled(const uint16_t* x, hn::Vec<Wide> gain) {
+    const hn::Rebind<hwy::float16_t, Wide> half;
+    const auto narrow = hn::LoadU(half, reinterpret_cast<const hwy::float16_t*>(x));
+    return hn::BitCast(D(), hn::DemoteTo(half, hn::Mul(hn::PromoteTo(Wide(), narrow), gain)));
+  }
+};
+
+// Rounded by integers: the instruction flushes subnormals, and Highway's own form truncates.
+struct BF16 {
+  using Element = uint16_t;
+  using D = D16;
+  static HWY_INLINE hn::Vec<D> Scaled(const uint16_t* x, hn::Vec<Wide> gain) {
+    const WideBits u;
+    const auto wide = hn::BitCast(Wide(), hn::ShiftLeft<16>(hn::PromoteTo(u, hn::LoadU(D(), x))));
+    const auto bits = hn::BitCast(u, hn::Mul(wide, gain));
+    const auto high = hn::ShiftRight<16>(bits);
+    const auto odd = hn::And(high, hn::Set(u, 1u));
+    const auto rounded = hn::ShiftRight<16>(hn::Add(bits, hn::Add(odd, hn::Set(u, 0x7FFFu))));
+    const hn::RebindToSigned<WideBits> i;  // magnitudes are positive as signed numbers
+    const auto magnitude = hn::BitCast(i, hn::And(bits, hn::Set(u, 0x7FFFFFFFu)));
+    const auto is_nan = hn::RebindMask(u, hn::Gt(magnitude, hn::Set(i, 0x7F800000)));
+    const auto value = hn::IfThenElse(is_nan, hn::Or(high, hn::Set(u, 0x40u)), rounded);
+    return hn::DemoteTo(D(), hn::BitCast(i, value));
+  }
+};
+
+template <class Type>
+auto GainOf(double gain) {
+  if constexpr (sizeof(typename Type::Element) == 8) {
+    return hn::Set(typename Type::D(), gain);
+  } else {
+    return hn::Set(Wide(), static_cast<float>(gain));
+  }
+}
+
+inline float FillOf(double fill, F32) { return static_cast<float>(fill); }
+inline double FillOf(double fill, F64) { return fill; }
+inline uint16_t FillOf(double fill, F16) { return ToFloat16(static_cast<float>(fill)).bits; }
+inline uint16_t FillOf(double fill, BF16) { return ToBFloat16(static_cast<float>(fill)).bits; }
+
+template <class D>
+HWY_INLINE hn::Mask<D> MaskOf(D d, uint64_t word) {
+  uint8_t bytes[8];
+  std::memcpy(bytes, &word, 8);
+  return hn::LoadMaskBits(d, bytes);
+}
+
+template <class Type, class Gain>
+struct Loop {
+  using Element = typename Type::Element;
+  using D = typename Type::D;
+  const Element* x;
+  Element* y;
+  const uint64_t* bits;
+  int64_t bit;
+  Gain gain;
+  hn::Vec<D> fill;
+
+  HWY_INLINE hn::Vec<D> At(int64_t i, uint64_t word) const {
+    return hn::IfThenElse(MaskOf(D(), word), Type::Scaled(x + i, gain), fill);
+  }
+
+  HWY_INLINE uint64_t Bits(int64_t i, int64_t count) const {
+    return bits ? LoadBits(bits, bit + i, count) : ~uint64_t{0};
+  }
+
+  // 64 elements, one word of bits; kStream: y + i is aligned to vectors.
+  template <bool kStream>
+  HWY_INLINE void Word(int64_t i) const {
+    constexpr int64_t kLanes = hn::MaxLanes(D());
+    const uint64_t word = Bits(i, 64);
+    for (int64_t j = 0; j < 64; j += kLanes) {
+      if constexpr (kStream) {
+        hn::Stream(At(i + j, word >> j), D(), y + i + j);
+      } else {
+        hn::StoreU(At(i + j, word >> j), D(), y + i + j);
+      }
+    }
+  }
+
+  // Fewer than 64 elements: through a buffer, so that nothing outside is read or written.
+  void Few(int64_t i, int64_t count) const {
+    constexpr int64_t kLanes = hn::MaxLanes(D());
+    Element in[64] = {}, out[64];
+    std::memcpy(in, x + i, static_cast<size_t>(count) * sizeof(Element));
+    const uint64_t word = Bits(i, count);
+    for (int64_t j = 0; j < count; j += kLanes) {
+      hn::StoreU(hn::IfThenElse(MaskOf(D(), word >> j), Type::Scaled(in + j, gain), fill), D(), out + j);
+    }
+    std::memcpy(y + i, out, static_cast<size_t>(count) * sizeof(Element));
+  }
+};
+
+template <class Type>
+void ApplyRow(const DenseRow& row) {
+  using Element = typename Type::Element;
+  using D = typename Type::D;
+  const auto gain = GainOf<Type>(row.gain);
+  const Loop<Type, std::remove_const_t<decltype(gain)>> loop = {
+      static_cast<const Element*>(row.x),    static_cast<Element*>(row.y), row.bits, row.bit, gain,
+      hn::Set(D(), FillOf(row.fill, Type()))};
+  int64_t i = 0;
+  if (row.past_cache) {
+    constexpr size_t kAlign = 64;
+    const size_t past = reinterpret_cast<uintptr_t>(row.y) % kAlign;
+    const int64_t head = past == 0 ? 0 : static_cast<int64_t>((kAlign - past) / sizeof(Element));
+    if (past % sizeof(Element) == 0 && row.count >= 64 + head) {
+      if (head > 0) loop.Few(0, head);
+      for (i = head; i + 64 <= row.count; i += 64) loop.template Word<true>(i);
+      hwy::FlushStream();
+    }
+  }
+  for (; i + 64 <= row.count; i += 64) loop.template Word<false>(i);
+  if (i < row.count) loop.Few(i, row.count - i);
+}
+
+void AddRows(Kernels* kernels) {
+  kernels->apply[static_cast<int>(DType::kF32)] = ApplyRow<F32>;
+  kernels->apply[static_cast<int>(DType::kF16)] = ApplyRow<F16>;
+  kernels->apply[static_cast<int>(DType::kBF16)] = ApplyRow<BF16>;
+  kernels->apply[static_cast<int>(DType::kF64)] = ApplyRow<F64>;
+}
+
+#endif
+}  // namespace dropkit::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace dropkit::cpu {
+void AddRows(Isa isa, Kernels* kernels) { DROPKIT_CALL_FOR(isa, AddRows, kernels); }
+}  // namespace dropkit::cpu
+#endif
