@@ -3,7 +3,6 @@
 #define DROPKIT_SRC_CPU_FIELD_H_
 
 #include <algorithm>
-#include <bit>
 #include <cstdint>
 
 #include "cpu/kernels.h"
@@ -32,44 +31,30 @@ struct Field {
   // the sample does not have are unspecified. `bits` has kTilesWords places.
   void DrawTiles(int64_t n, int64_t tile, int64_t count, uint64_t* bits) const;
 
-  // Calls body(lane) for every fired lane in [begin, end) of sample n, in no order; a lane may come again.
+  // Calls body(lanes, count) for the fired lanes in [begin, end) of sample n, some at a time, in no order; a lane may
+  // come again.
   template <typename Body>
-  void ForEachFired(int64_t n, int64_t begin, int64_t end, Body body) const {
+  void ForEachBatch(int64_t n, int64_t begin, int64_t end, Body body) const {
+    uint64_t batch[std::max(kMarksAtOnce, kTilesAtOnce * kTileLanes)];
     const int64_t tiles_end = (end + kTileLanes - 1) / kTileLanes;
     for (int64_t tile = begin / kTileLanes; tile < tiles_end; tile += kTilesAtOnce) {
       const int64_t count = std::min(kTilesAtOnce, tiles_end - tile);
-      if (sparse()) {
-        VisitMarks(n, tile, count, begin, end, body);
-      } else {
-        VisitBits(n, tile, count, begin, end, body);
-      }
+      const int64_t fired =
+          sparse() ? Marks(n, tile, count, begin, end, batch) : Bits(n, tile, count, begin, end, batch);
+      if (fired > 0) body(batch, fired);
     }
+  }
+
+  template <typename Body>
+  void ForEachFired(int64_t n, int64_t begin, int64_t end, Body body) const {
+    ForEachBatch(n, begin, end, [&](const uint64_t* fired, int64_t count) {
+      for (int64_t i = 0; i < count; ++i) body(static_cast<int64_t>(fired[i]));
+    });
   }
 
  private:
-  template <typename Body>
-  void VisitMarks(int64_t n, int64_t tile, int64_t count, int64_t begin, int64_t end, Body body) const {
-    if (law.none) return;
-    uint64_t marks[kMarksAtOnce];
-    const int64_t number =
-        kernels->draw_marks(law, overlay_key, static_cast<uint32_t>(tile), count, GlobalSample(n), marks);
-    for (int64_t i = 0; i < number; ++i) {
-      if (marks[i] - static_cast<uint64_t>(begin) < static_cast<uint64_t>(end - begin))
-        body(static_cast<int64_t>(marks[i]));
-    }
-  }
-
-  template <typename Body>
-  void VisitBits(int64_t n, int64_t tile, int64_t count, int64_t begin, int64_t end, Body body) const {
-    uint64_t bits[kTilesWords];
-    DrawTiles(n, tile, count, bits);
-    for (int64_t i = 0; i < count * kTileWords; ++i) {
-      const int64_t first = tile * kTileLanes + 64 * i;
-      const uint64_t wanted =
-          LowMask(std::clamp<int64_t>(end - first, 0, 64)) & ~LowMask(std::clamp<int64_t>(begin - first, 0, 64));
-      for (uint64_t fired = bits[i] & wanted; fired != 0; fired &= fired - 1) body(first + std::countr_zero(fired));
-    }
-  }
+  int64_t Marks(int64_t n, int64_t tile, int64_t count, int64_t begin, int64_t end, uint64_t* batch) const;
+  int64_t Bits(int64_t n, int64_t tile, int64_t count, int64_t begin, int64_t end, uint64_t* batch) const;
 };
 
 }  // namespace dropkit::cpu

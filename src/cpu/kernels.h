@@ -32,6 +32,21 @@ struct DenseRow {
   bool past_cache;       // store around the cache: y is larger than it
 };
 
+// A block as words, at each of the 64 places that its first cell can have in a word: what is kept.
+struct Pattern {
+  static constexpr int kMostWords = 8;
+  int words = 0;  // 4 or 8, of which the last are all ones; 0: the block does not fit
+  alignas(64) uint64_t kept[64 * kMostWords];
+};
+
+// Where a lane's block starts in a mask whose planes follow each other, when no block is cut off: with r = lane /
+// row_positions and c = r / rows, bit base + lane + r * row_gap + c * channel_gap.
+struct BlockPlaces {
+  int64_t base, row_gap, channel_gap;
+  uint64_t row_magic, channel_magic;  // quotients of numbers below 2^32: the high half of a product; 0 divides by 1
+  int64_t end_word;                   // of the task: no word from it on is touched
+};
+
 struct Kernels {
   const char* isa;
   // The digit parts (docs/draws.md, section 5) of `count` groups of 128 lanes from `group` on: two words a group.
@@ -41,6 +56,10 @@ struct Kernels {
   // with repetitions; returns their number. `marks` has kMarksAtOnce places.
   int64_t (*draw_marks)(const LaneLaw& law, CallKey key, uint32_t tile, int64_t count, uint64_t sample,
                         uint64_t* marks);
+  // Clears the blocks of `count` lanes. A block too near end_word is left: its lane goes to `left`, whose number
+  // returns.
+  int64_t (*clear_blocks)(uint64_t* bits, const Pattern& pattern, const BlockPlaces& places, const uint64_t* lanes,
+                          int64_t count, uint64_t* left);
   // By element type, in the order of DType.
   void (*apply[4])(const DenseRow& row);
   // bits[i] &= bits[i - shift], as if all right sides were read first; the first `shift` bits stay. 0 < shift.

@@ -80,30 +80,43 @@ HWY_INLINE uint64_t* Emit(V word, V counts, int number, V first_lanes, uint64_t*
   return marks + hn::CompressStore(lane, hn::RebindMask(d, marked), d, marks);
 }
 
+// How many marks each tile has: the thresholds that its first word reaches.
+HWY_INLINE V CountsOf(const LaneLaw& law, V word) {
+  const D64 d;
+  const hn::RebindToSigned<D64> di;
+  const auto first = hn::BitCast(di, hn::And(word, hn::Set(d, 0xFFFFFFFFu)));
+  V counts = hn::Zero(d);
+  for (int i = 0; i < law.num_thresholds; ++i) {
+    const auto reached = hn::Gt(first, hn::Set(di, int64_t{law.threshold[i]} - 1));
+    counts = hn::Sub(counts, hn::BitCast(d, hn::VecFromMask(di, reached)));
+    // Thresholds rise. Looking whether anybody goes on costs as much as four of them.
+    if (i % 4 == 3 && hn::AllFalse(di, reached)) break;
+  }
+  return counts;
+}
+
 int64_t DrawMarks(const LaneLaw& law, CallKey key, uint32_t tile, int64_t count, uint64_t sample, uint64_t* marks) {
   const D64 d;
   const hn::RebindToSigned<D64> di;
-  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  constexpr auto kLanes = static_cast<int64_t>(hn::MaxLanes(D64()));
   uint64_t* end = marks;
-  for (int64_t i = 0; i < count; i += lanes) {
-    const V places = hn::Iota(d, tile + static_cast<uint64_t>(i));
-    const V first_lanes = hn::ShiftLeft<9>(places);
-    const auto asked = hn::FirstN(d, static_cast<size_t>(count - i));
-    for (int round = 0; round < law.rounds; ++round) {
-      auto call = static_cast<uint32_t>(16 * round);
-      Words w = DrawOf(key, call, places, sample);
-      const auto first = hn::BitCast(di, hn::And(w.word[0], hn::Set(d, 0xFFFFFFFFu)));
-      V counts = hn::Zero(d);
-      int most = 0;
-      for (; most < law.num_thresholds; ++most) {  // thresholds rise: none is reached after one that nobody reaches
-        const auto reached = hn::Gt(first, hn::Set(di, int64_t{law.threshold[most]} - 1));
-        if (hn::AllFalse(di, reached)) break;
-        counts = hn::Sub(counts, hn::BitCast(d, hn::VecFromMask(di, reached)));
-      }
-      counts = hn::IfThenElseZero(asked, counts);
-      for (int j = 1; j <= most; ++j) {
-        if ((j & 3) == 0) w = DrawOf(key, ++call, places, sample);
-        end = Emit(w.word[j & 3], counts, j, first_lanes, end);
+  for (int round = 0; round < law.rounds; ++round) {
+    const auto first_call = static_cast<uint32_t>(16 * round);
+    // All first calls before any mark: they do not wait for each other.
+    Words first[kTilesAtOnce / kLanes];
+    for (int64_t i = 0; i * kLanes < count; ++i) {
+      first[i] = DrawOf(key, first_call, hn::Iota(d, tile + static_cast<uint64_t>(i * kLanes)), sample);
+    }
+    for (int64_t i = 0; i * kLanes < count; ++i) {
+      const V places = hn::Iota(d, tile + static_cast<uint64_t>(i * kLanes));
+      const V first_lanes = hn::ShiftLeft<9>(places);
+      const auto asked = hn::FirstN(d, static_cast<size_t>(count - i * kLanes));
+      const V counts = hn::IfThenElseZero(asked, CountsOf(law, first[i].word[0]));
+      Words w = first[i];
+      for (int j = 1; j < 4; ++j) end = Emit(w.word[j], counts, j, first_lanes, end);
+      for (int j = 4; !hn::AllFalse(di, hn::Gt(hn::BitCast(di, counts), hn::Set(di, j - 1))); ++j) {
+        if (j % 4 == 0) w = DrawOf(key, first_call + static_cast<uint32_t>(j / 4), places, sample);
+        end = Emit(w.word[j % 4], counts, j, first_lanes, end);
       }
     }
   }

@@ -45,22 +45,26 @@ struct F16 {
   }
 };
 
-// Rounded by integers: the instruction flushes subnormals, and Highway's own form truncates.
+// Two elements are one 32-bit lane: the upper half is an f32 but for its lowest bits, the lower half one after a shift,
+// so nothing is unpacked. Rounded by integers: the instruction flushes subnormals, and Highway's own form truncates.
 struct BF16 {
   using Element = uint16_t;
-  using D = D16;
+  using D = hn::Repartition<uint16_t, Wide>;
+  // Nearest even in the upper half of the result, whose lower half is anything.
+  static HWY_INLINE hn::Vec<WideBits> Rounded(hn::Vec<Wide> value) {
+    const WideBits u;
+    const auto bits = hn::BitCast(u, value);
+    const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(u, 1u));
+    const auto rounded = hn::Add(bits, hn::Add(odd, hn::Set(u, 0x7FFFu)));
+    return hn::IfThenElse(hn::RebindMask(u, hn::IsNaN(value)), bits, rounded);  // a product's NaN is quiet
+  }
   static HWY_INLINE hn::Vec<D> Scaled(const uint16_t* x, hn::Vec<Wide> gain) {
     const WideBits u;
-    const auto wide = hn::BitCast(Wide(), hn::ShiftLeft<16>(hn::PromoteTo(u, hn::LoadU(D(), x))));
-    const auto bits = hn::BitCast(u, hn::Mul(wide, gain));
-    const auto high = hn::ShiftRight<16>(bits);
-    const auto odd = hn::And(high, hn::Set(u, 1u));
-    const auto rounded = hn::ShiftRight<16>(hn::Add(bits, hn::Add(odd, hn::Set(u, 0x7FFFu))));
-    const hn::RebindToSigned<WideBits> i;  // magnitudes are positive as signed numbers
-    const auto magnitude = hn::BitCast(i, hn::And(bits, hn::Set(u, 0x7FFFFFFFu)));
-    const auto is_nan = hn::RebindMask(u, hn::Gt(magnitude, hn::Set(i, 0x7F800000)));
-    const auto value = hn::IfThenElse(is_nan, hn::Or(high, hn::Set(u, 0x40u)), rounded);
-    return hn::DemoteTo(D(), hn::BitCast(i, value));
+    const auto upper_half = hn::Set(u, 0xFFFF0000u);
+    const auto both = hn::BitCast(u, hn::LoadU(D(), x));
+    const auto upper = Rounded(hn::Mul(hn::BitCast(Wide(), hn::And(both, upper_half)), gain));
+    const auto lower = Rounded(hn::Mul(hn::BitCast(Wide(), hn::ShiftLeft<16>(both)), gain));
+    return hn::BitCast(D(), hn::Or(hn::And(upper, upper_half), hn::ShiftRight<16>(lower)));
   }
 };
 

@@ -25,19 +25,35 @@ Spreader::Spreader(const Plan& plan, const Field& field, CallKey centres_key, co
   if (plan.has_blocks && !interleaved_) MakePattern();
 }
 
+// For blocks that are never cut off and whose rows of positions are one axis: all but region=whole and 3-D.
 void Spreader::MakePattern() {
-  int64_t span = 1;
-  for (int i = 0; i < 3; ++i) span += (axis_[i].block - 1) * stride_[i];
-  if (span > 64 * (kPatternWords - 1)) return;
-  pattern_bits_ = span;
-  for (int64_t i = 0; i < axis_[0].block; ++i) {
-    for (int64_t j = 0; j < axis_[1].block; ++j) {
-      for (int64_t k = 0; k < axis_[2].block; ++k) {
-        const int64_t bit = i * stride_[0] + j * stride_[1] + k * stride_[2];
-        pattern_[bit >> 6] |= uint64_t{1} << (bit & 63);
-      }
+  const Axis &rows = axis_[1], &columns = axis_[2];
+  const int64_t span = (rows.block - 1) * stride_[1] + columns.block;
+  const bool fits = span + 63 <= 64 * Pattern::kMostWords;
+  const Divider by_row(columns.positions, plan_.lanes), by_channel(rows.positions, plan_.lanes);
+  if (mask_.spec.method != Method::kDropBlock || mask_.spec.region != Region::kValid || mask_.spatial_dims == 3 ||
+      !fits || !by_row.is_magic() || !by_channel.is_magic())
+    return;
+  pattern_.words = span + 63 <= 256 ? 4 : 8;
+  uint64_t dropped[Pattern::kMostWords] = {};
+  for (int64_t j = 0; j < rows.block; ++j) {
+    for (int64_t k = 0; k < columns.block; ++k) {
+      const int64_t bit = j * stride_[1] + k;
+      dropped[bit >> 6] |= uint64_t{1} << (bit & 63);
     }
   }
+  for (int shift = 0; shift < 64; ++shift) {
+    for (int i = 0; i < pattern_.words; ++i) {
+      const uint64_t carried = i == 0 ? 0 : (dropped[i - 1] >> 1) >> (63 - shift);
+      pattern_.kept[shift * pattern_.words + i] = ~(dropped[i] << shift | carried);
+    }
+  }
+  places_ = {0,
+             columns.size - columns.positions,
+             (rows.size - rows.positions) * columns.size,
+             by_row.magic(),
+             by_channel.magic(),
+             0};
 }
 
 void Spreader::SpreadPlanes(int64_t plane, int64_t end) const {
@@ -103,17 +119,6 @@ bool Spreader::PlaceOf(int64_t n, int64_t lane, int64_t position, int64_t first[
   return whole;
 }
 
-void Spreader::ClearPattern(int64_t bit) const {
-  const int shift = static_cast<int>(bit & 63);
-  uint64_t* words = mask_.bits + (bit >> 6);
-  const int64_t count = (shift + pattern_bits_ + 63) / 64;
-  uint64_t before = 0;
-  for (int64_t i = 0; i < count; ++i) {
-    words[i] &= ~(pattern_[i] << shift | (before >> 1) >> (63 - shift));
-    before = pattern_[i];
-  }
-}
-
 void Spreader::ClearBlock(int64_t plane, const int64_t first[3], const int64_t last[3]) const {
   for (int64_t i = first[0]; i < last[0]; ++i) {
     for (int64_t j = first[1]; j < last[1]; ++j) {
@@ -127,18 +132,27 @@ void Spreader::ClearBlock(int64_t plane, const int64_t first[3], const int64_t l
   }
 }
 
+void Spreader::ClearBlockOf(int64_t n, int64_t lane) const {
+  const int64_t channel = by_lanes_per_channel_(lane);
+  int64_t first[3], last[3];
+  PlaceOf(n, lane, lane - channel * plan_.lanes_per_channel, first, last);
+  ClearBlock(n * mask_.sample_stride + channel * mask_.channel_stride, first, last);
+}
+
 void Spreader::Blocks(int64_t n, int64_t c0, int64_t c1) const {
+  if (pattern_.words > 0) return BlocksByPattern(n, c0, c1);
   const int64_t per_channel = plan_.lanes_per_channel;
-  field_.ForEachFired(n, c0 * per_channel, c1 * per_channel, [&](int64_t lane) {
-    const int64_t channel = by_lanes_per_channel_(lane);
-    const int64_t plane = n * mask_.sample_stride + channel * mask_.channel_stride;
-    int64_t first[3], last[3];
-    const bool whole = PlaceOf(n, lane, lane - channel * per_channel, first, last);
-    if (whole && pattern_bits_ > 0) {
-      ClearPattern(plane + first[0] * stride_[0] + first[1] * stride_[1] + first[2] * stride_[2]);
-    } else {
-      ClearBlock(plane, first, last);
-    }
+  field_.ForEachFired(n, c0 * per_channel, c1 * per_channel, [&](int64_t lane) { ClearBlockOf(n, lane); });
+}
+
+void Spreader::BlocksByPattern(int64_t n, int64_t c0, int64_t c1) const {
+  const int64_t per_channel = plan_.lanes_per_channel;
+  BlockPlaces places = places_;
+  places.base = n * mask_.sample_stride;
+  places.end_word = (places.base + c1 * map_bits_ + 63) / 64;
+  field_.ForEachBatch(n, c0 * per_channel, c1 * per_channel, [&](uint64_t* lanes, int64_t count) {
+    const int64_t left = field_.kernels->clear_blocks(mask_.bits, pattern_, places, lanes, count, lanes);
+    for (int64_t i = 0; i < left; ++i) ClearBlockOf(n, static_cast<int64_t>(lanes[i]));
   });
 }
 

@@ -7,7 +7,6 @@
 #ifndef DROPKIT_SRC_CPU_SPREAD_H_
 #define DROPKIT_SRC_CPU_SPREAD_H_
 
-#include <array>
 #include <cstdint>
 
 #include "cpu/field.h"
@@ -16,11 +15,13 @@
 
 namespace dropkit::cpu {
 
-// Quotients by a fixed divisor: one multiplication where both numbers are below 2^32.
+// Quotients of numbers up to `largest` by a fixed divisor: one multiplication where both are below 2^32.
 class Divider {
  public:
   explicit Divider(int64_t divisor = 1, int64_t largest = 0)
       : divisor_(divisor), magic_(divisor > 1 && (divisor | largest) >> 32 == 0 ? ~uint64_t{0} / divisor + 1 : 0) {}
+  bool is_magic() const { return magic_ != 0 || divisor_ == 1; }
+  uint64_t magic() const { return magic_; }
   int64_t operator()(int64_t number) const {
     if (magic_ == 0) return divisor_ == 1 ? number : number / divisor_;
     return static_cast<int64_t>((static_cast<unsigned __int128>(magic_) * static_cast<uint64_t>(number)) >> 64);
@@ -42,12 +43,12 @@ class Spreader {
   void SpreadPlanes(int64_t plane, int64_t end) const;
 
  private:
-  static constexpr int64_t kPatternWords = 16;
   static constexpr int64_t kGroup = 64;        // channels that are transposed together
   static constexpr int64_t kPositions = 4096;  // of a channel that are transposed together
 
   void InLaneOrder(int64_t n, int64_t begin, int64_t end) const;
   void Blocks(int64_t n, int64_t c0, int64_t c1) const;
+  void BlocksByPattern(int64_t n, int64_t c0, int64_t c1) const;
   void GrowBlocks(int64_t n0, int64_t n1) const;
   void Interleave(int64_t n) const;
   void InterleaveSparse(int64_t n) const;
@@ -56,7 +57,7 @@ class Spreader {
   void MakePattern();
   void ClearBlock(int64_t plane, const int64_t first[3], const int64_t last[3]) const;
   bool PlaceOf(int64_t n, int64_t lane, int64_t position, int64_t first[3], int64_t last[3]) const;
-  void ClearPattern(int64_t bit) const;
+  void ClearBlockOf(int64_t n, int64_t lane) const;
 
   const Plan& plan_;
   const Field& field_;
@@ -68,9 +69,8 @@ class Spreader {
   Axis axis_[3];                 // missing axes first, so that the last one's cells follow each other
   int64_t stride_[3] = {0, 0, 0};
   Divider by_lanes_per_channel_, by_positions_[3];
-  // The block's bits from its first cell on, where they are few enough; else 0 words.
-  std::array<uint64_t, kPatternWords> pattern_{};
-  int64_t pattern_bits_ = 0;
+  Pattern pattern_;  // of 1-D and 2-D dropblock with region=valid, where it fits
+  BlockPlaces places_;
 };
 
 }  // namespace dropkit::cpu

@@ -57,7 +57,36 @@ int64_t PopCount(const uint64_t* words, int64_t count) {
   return ones;
 }
 
+uint64_t Quotient(uint64_t number, uint64_t magic) {
+  return magic == 0 ? number : static_cast<uint64_t>((static_cast<unsigned __int128>(magic) * number) >> 64);
+}
+
+template <int kWords>
+int64_t ClearBlocksOf(uint64_t* bits, const Pattern& pattern, const BlockPlaces& places, const uint64_t* lanes,
+                      int64_t count, uint64_t* left) {
+  int64_t num_left = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    const uint64_t row = Quotient(lanes[i], places.row_magic), channel = Quotient(row, places.channel_magic);
+    const int64_t bit = places.base + static_cast<int64_t>(lanes[i]) + static_cast<int64_t>(row) * places.row_gap +
+                        static_cast<int64_t>(channel) * places.channel_gap;
+    if ((bit >> 6) + kWords > places.end_word) {
+      left[num_left++] = lanes[i];
+      continue;
+    }
+    uint64_t* words = bits + (bit >> 6);
+    const uint64_t* kept = pattern.kept + (bit & 63) * kWords;
+    for (int j = 0; j < kWords; ++j) words[j] &= kept[j];
+  }
+  return num_left;
+}
+
+int64_t ClearBlocks(uint64_t* bits, const Pattern& pattern, const BlockPlaces& places, const uint64_t* lanes,
+                    int64_t count, uint64_t* left) {
+  return (pattern.words == 4 ? ClearBlocksOf<4> : ClearBlocksOf<8>)(bits, pattern, places, lanes, count, left);
+}
+
 void AddWords(Kernels* kernels) {
+  kernels->clear_blocks = ClearBlocks;
   kernels->and_shifted = AndShifted;
   kernels->transpose = Transpose;
   kernels->popcount = PopCount;
