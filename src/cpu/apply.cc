@@ -85,14 +85,31 @@ int64_t RowsOf(const Loop& loop) {
   return rows;
 }
 
-Place PlaceOfRow(const Loop& loop, int64_t row) {
-  Place place;
-  for (int i = loop.dims - 2; i >= 0; --i) {
-    place.Move(loop.step[i], row % loop.step[i].size);
-    row /= loop.step[i].size;
+// From row to row without a division each: short rows cost little else.
+class Walk {
+ public:
+  Walk(const Loop& loop, int64_t row) : loop_(loop) {
+    for (int i = loop.dims - 2; i >= 0; --i) {
+      at_[i] = row % loop.step[i].size;
+      place_.Move(loop.step[i], at_[i]);
+      row /= loop.step[i].size;
+    }
   }
-  return place;
-}
+  const Place& place() const { return place_; }
+  void Next() {
+    for (int i = loop_.dims - 2; i >= 0; --i) {
+      place_.Move(loop_.step[i], 1);
+      if (++at_[i] < loop_.step[i].size) return;
+      place_.Move(loop_.step[i], -at_[i]);
+      at_[i] = 0;
+    }
+  }
+
+ private:
+  const Loop& loop_;
+  Place place_;
+  std::array<int64_t, 5> at_{};
+};
 
 // ---------------------------------------------------------------- kernels
 
@@ -211,9 +228,13 @@ void ApplyAll(const Job& job, const Exec& exec) {
   const int64_t units_of_task = std::max<int64_t>(1, kSegment / std::min(kSegment, inner.size));
   RunTasks(exec, (units + units_of_task - 1) / units_of_task, [&](int64_t task) {
     const int64_t end = std::min(units, (task + 1) * units_of_task);
-    for (int64_t unit = task * units_of_task; unit < end; ++unit) {
-      const int64_t first = (unit % segments) * kSegment;
-      ApplySegment<T>(job, PlaceOfRow(job.loop, unit / segments), first, std::min(kSegment, inner.size - first));
+    int64_t unit = task * units_of_task, segment = unit % segments;
+    for (Walk walk(job.loop, unit / segments); unit < end; ++unit) {
+      const int64_t first = segment * kSegment;
+      ApplySegment<T>(job, walk.place(), first, std::min(kSegment, inner.size - first));
+      if (++segment < segments) continue;
+      segment = 0;
+      walk.Next();
     }
   });
 }
@@ -234,7 +255,7 @@ void PoisonAll(const Job& job, const Exec& exec) {
   const int64_t rows = RowsOf(job.loop);
   const T nan = Arithmetic<T>::Store(std::numeric_limits<typename Arithmetic<T>::Wide>::quiet_NaN());
   RunTasks(exec, rows, [&](int64_t index) {
-    T* y = static_cast<T*>(job.y.data) + PlaceOfRow(job.loop, index).y;
+    T* y = static_cast<T*>(job.y.data) + Walk(job.loop, index).place().y;
     for (int64_t i = 0; i < inner.size; ++i) y[i * inner.y] = nan;
   });
 }

@@ -122,15 +122,15 @@ struct Loop {
     }
   }
 
-  // Fewer than 64 elements: through a buffer, so that nothing outside is read or written.
+  // Fewer than 64 elements. The last ones go through a buffer, so that nothing outside is read or written.
   void Few(int64_t i, int64_t count) const {
     constexpr int64_t kLanes = hn::MaxLanes(D());
-    Element in[64] = {}, out[64];
+    uint64_t word = Bits(i, count);
+    for (; count >= kLanes; count -= kLanes, i += kLanes, word >>= kLanes % 64) hn::StoreU(At(i, word), D(), y + i);
+    if (count <= 0) return;
+    Element in[kLanes] = {}, out[kLanes];
     std::memcpy(in, x + i, static_cast<size_t>(count) * sizeof(Element));
-    const uint64_t word = Bits(i, count);
-    for (int64_t j = 0; j < count; j += kLanes) {
-      hn::StoreU(hn::IfThenElse(MaskOf(D(), word >> j), Type::Scaled(in + j, gain), fill), D(), out + j);
-    }
+    hn::StoreU(hn::IfThenElse(MaskOf(D(), word), Type::Scaled(in, gain), fill), D(), out);
     std::memcpy(y + i, out, static_cast<size_t>(count) * sizeof(Element));
   }
 };

@@ -21,7 +21,7 @@ Spreader::Spreader(const Plan& plan, const Field& field, CallKey centres_key, co
     axis_[missing + i] = plan.axis[i];
     stride_[missing + i] = mask.stride[i];
   }
-  for (int i = 0; i < 3; ++i) by_positions_[i] = Divider(axis_[i].positions, plan.lanes_per_channel);
+  for (int i = 0; i < 3; ++i) by_positions_[i] = Divider(axis_[i].positions, plan.lanes);
   if (plan.has_blocks && !interleaved_) MakePattern();
 }
 
@@ -162,21 +162,9 @@ void Spreader::BlocksByPattern(int64_t n, int64_t c0, int64_t c1) const {
 // at once; no growth crosses an edge. Those that the edge cuts (and cutout's, which are few) are cleared one by one.
 void Spreader::GrowBlocks(int64_t n0, int64_t n1) const {
   const bool grow = mask_.spec.method == Method::kDropBlock;
-  const auto each = [&](auto body) {
-    for (int64_t n = n0; n < n1; ++n) {
-      field_.ForEachFired(n, 0, plan_.lanes, [&](int64_t lane) {
-        const int64_t channel = by_lanes_per_channel_(lane);
-        int64_t first[3], last[3];
-        const bool whole = PlaceOf(n, lane, lane - channel * plan_.lanes_per_channel, first, last);
-        body(n * mask_.sample_stride + channel * mask_.channel_stride, whole && grow, first, last);
-      });
-    }
-  };
+  const bool all_grow = grow && mask_.spec.region == Region::kValid;
+  for (int64_t n = n0; n < n1 && grow; ++n) all_grow ? ClearFirstCells(n) : ClearEachBlock(n, true);
   if (grow) {
-    each([&](int64_t plane, bool grows, const int64_t first[3], const int64_t*) {
-      if (!grows) return;
-      ClearBit(mask_.bits, plane + first[0] * stride_[0] + first[1] * stride_[1] + first[2] * stride_[2]);
-    });
     const int64_t sample_bits = channels_ * map_bits_;  // the mask's own stride is 0 where the batch shares it
     uint64_t* words = mask_.bits + n0 * sample_bits / 64;
     const int64_t count = (n1 * sample_bits + 63) / 64 - n0 * sample_bits / 64;
@@ -187,10 +175,31 @@ void Spreader::GrowBlocks(int64_t n0, int64_t n1) const {
         width += more;
       }
     }
-    if (mask_.spec.region == Region::kValid) return;
   }
-  each([&](int64_t plane, bool grows, const int64_t first[3], const int64_t last[3]) {
-    if (!grows) ClearBlock(plane, first, last);
+  for (int64_t n = n0; n < n1 && !all_grow; ++n) ClearEachBlock(n, false);
+}
+
+// Of dropblock with region=valid: lanes are first cells.
+void Spreader::ClearFirstCells(int64_t n) const {
+  const int64_t base = n * mask_.sample_stride;
+  const int64_t planes = axis_[0].positions, rows = axis_[1].positions, columns = axis_[2].positions;
+  field_.ForEachFired(n, 0, plan_.lanes, [&](int64_t lane) {
+    const int64_t row = by_positions_[2](lane), plane = by_positions_[1](row), channel = by_positions_[0](plane);
+    ClearBit(mask_.bits, base + channel + (plane - channel * planes) * stride_[0] + (row - plane * rows) * stride_[1] +
+                             (lane - row * columns) * stride_[2]);
+  });
+}
+
+// The blocks that grow (then their first cell alone), or the others.
+void Spreader::ClearEachBlock(int64_t n, bool growing) const {
+  const bool grow = mask_.spec.method == Method::kDropBlock;
+  field_.ForEachFired(n, 0, plan_.lanes, [&](int64_t lane) {
+    const int64_t channel = by_lanes_per_channel_(lane);
+    int64_t first[3], last[3];
+    const bool whole = PlaceOf(n, lane, lane - channel * plan_.lanes_per_channel, first, last);
+    if ((whole && grow) != growing) return;
+    for (int i = 0; i < 3 && growing; ++i) last[i] = first[i] + 1;
+    ClearBlock(n * mask_.sample_stride + channel * mask_.channel_stride, first, last);
   });
 }
 

@@ -50,6 +50,8 @@ class Spreader {
   void Blocks(int64_t n, int64_t c0, int64_t c1) const;
   void BlocksByPattern(int64_t n, int64_t c0, int64_t c1) const;
   void GrowBlocks(int64_t n0, int64_t n1) const;
+  void ClearFirstCells(int64_t n) const;
+  void ClearEachBlock(int64_t n, bool growing) const;
   void Interleave(int64_t n) const;
   void InterleaveSparse(int64_t n) const;
   void InterleaveGroup(int64_t n, int64_t c0, int64_t first, int64_t count) const;

@@ -29,7 +29,11 @@ void AndShifted(uint64_t* bits, int64_t words, int64_t shift) {
   for (; i - kBlock > whole; i -= kBlock) {
     uint64_t block[kBlock];
     const uint64_t* from = bits + i - kBlock - whole;
-    for (int64_t j = 0; j < kBlock; ++j) block[j] = from[j] << rest | (from[j - 1] >> 1) >> (63 - rest);
+    if (rest == 0) {
+      for (int64_t j = 0; j < kBlock; ++j) block[j] = from[j];
+    } else {
+      for (int64_t j = 0; j < kBlock; ++j) block[j] = from[j] << rest | from[j - 1] >> (64 - rest);
+    }
     for (int64_t j = 0; j < kBlock; ++j) bits[i - kBlock + j] &= block[j];
   }
   for (--i; i >= whole; --i) bits[i] &= moved(i) | (i == whole ? LowMask(rest) : 0);
