@@ -177,10 +177,12 @@ void ExpectAgreement(const Case& each) {
   const size_t used = SizeOf(each.dtype) * static_cast<size_t>(storage.mask.total);
   EXPECT_EQ(std::memcmp(out.data(), c_out.data(), used), 0);
 
-  std::fill(c_out.begin(), c_out.end(), 3);
-  ASSERT_STATUS_OK(Apply(storage.mask, Pass::kBackward, x, y, Exec()));
-  ASSERT_CODE_OK(dropkit_apply(&c_mask.mask, DROPKIT_BACKWARD, &c_x, &c_y, nullptr));
-  EXPECT_EQ(std::memcmp(out.data(), c_out.data(), used), 0);
+  for (const Pass pass : {Pass::kForward, Pass::kBackward}) {
+    std::fill(c_out.begin(), c_out.end(), 3);
+    ASSERT_STATUS_OK(Apply(storage.mask, pass, x, y, Exec()));
+    ASSERT_CODE_OK(dropkit_apply(&c_mask.mask, static_cast<int>(pass), &c_x, &c_y, nullptr));
+    EXPECT_EQ(std::memcmp(out.data(), c_out.data(), used), 0);
+  }
 }
 
 TEST(CAgreement, EveryFunctionGivesWhatItsTwinGives) {

@@ -170,6 +170,13 @@ static void TestLongLines(void) {
   CHECK(strstr(mask.spec, ",fill=7,draw=1") != NULL);
   CHECK_OK(dropkit_unpack(&mask, keep));
   CHECK_OK(dropkit_apply(&mask, DROPKIT_FORWARD, &x, &y, NULL));
+  for (int length = 255; length <= 256; ++length) {
+    snprintf(line, sizeof(line), "dropout:fill=%0*d", length - (int)strlen("dropout:fill="), 7);
+    CHECK((int)strlen(line) == length);
+    CHECK_OK(dropkit_describe(line, &x, &mask));
+    CHECK(strcmp(mask.spec, length == 255 ? line : "dropout:share=none,normalize=expected,over=tensor,fill=7,draw=1") ==
+          0);
+  }
   Reset();
   memset(mask.spec, 'x', sizeof(mask.spec));
   INVALID(dropkit_unpack(&mask, keep), "mask.spec has no end");
