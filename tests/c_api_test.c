@@ -217,6 +217,27 @@ static void TestPackAndUnpack(void) {
   }
 }
 
+// Noise comes from the key and the element's place: where everything is dropped, a packed mask whose key the caller set
+// gives what a drawn one gives.
+static void TestNoiseOfAPackedMask(void) {
+  static uint8_t nothing[kElements];
+  static float in[kElements], drawn[kElements], packed[kElements];
+  dropkit_view x = ViewOf(in, DROPKIT_F32, DROPKIT_CHANNELS_FIRST), y = x;
+  dropkit_mask mask;
+  MakeMask("dropout:fill=noise", &x, &mask);
+  y.data = drawn;
+  CHECK_OK(dropkit_drop("dropout:fill=noise", 1.0f, NULL, kKey, DROPKIT_FORWARD, &x, &y, NULL, &mask));
+  CHECK(mask.key == kKey && drawn[0] != drawn[1]);
+  mask.key = NULL;
+  CHECK_OK(dropkit_pack("dropout:fill=noise", 1.0f, NULL, nothing, &x, NULL, &mask));
+  CHECK(mask.key == NULL);
+  mask.key = kKey;
+  y.data = packed;
+  CHECK_OK(dropkit_apply(&mask, DROPKIT_FORWARD, &x, &y, NULL));
+  CHECK(memcmp(drawn, packed, sizeof(drawn)) == 0);
+  FreeMask(&mask);
+}
+
 // ---------------------------------------------------------------- where and how to run
 
 struct Pool {
@@ -344,6 +365,7 @@ int main(void) {
   TestOutputs();
   TestSpread();
   TestPackAndUnpack();
+  TestNoiseOfAPackedMask();
   TestParallelForAndScratch();
   TestSplitBatch();
   TestPInMemory();

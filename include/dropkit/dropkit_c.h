@@ -106,8 +106,10 @@ typedef struct dropkit_mask {
   char spec[DROPKIT_SPEC_BYTES];  // the line as given; its full form if that is longer than 255 bytes
   uint64_t* bits;                 // num_words words; bit i is at word i / 64, position i % 64; 1 = kept
   uint64_t* threshold;            // 1 word: p as a multiple of 2^-32; all ones if a p in memory was bad
-  int64_t* kept;        // num_kept counts of kept elements, per sample, or per (sample, channel) if over=plane
-  const uint64_t* key;  // what it was drawn with; read again by dropkit_apply() if fill=noise
+  int64_t* kept;  // num_kept counts of kept elements, per sample, or per (sample, channel) if over=plane
+  // What it was drawn with, set by dropkit_sample() and dropkit_drop(); dropkit_apply() reads it again if fill=noise,
+  // so for a mask that was not drawn the caller sets it.
+  const uint64_t* key;
   int64_t num_bits;
   int64_t num_words;  // num_bits / 64, rounded up; for allocation, and read by no function
   int64_t num_kept;
