@@ -12,7 +12,7 @@ namespace dropkit::cli {
 namespace {
 
 constexpr uint64_t kOne = uint64_t{1} << 32;
-constexpr size_t kMostTerms = 4;  // of a sum written out
+constexpr size_t kMostTerms = 6;  // of a sum written out
 
 double Used(const Numbers& numbers) { return static_cast<double>(numbers.rates.threshold) / 4294967296.0; }
 
@@ -109,22 +109,24 @@ std::map<int64_t, int64_t> CoverageOf(const Numbers& numbers) {
   return coverage;
 }
 
-// "4*(1 - gamma)^1 + 8*(1 - gamma)^2"; empty when that is too long to read.
+// "4*m + 8*m^2 + 4*m^3"; empty when that is too long to read.
 std::string SumOfCoverage(const Numbers& numbers) {
   const std::map<int64_t, int64_t> coverage = CoverageOf(numbers);
   std::string sum;
   for (const auto& [covering, cells] : coverage)
-    sum += (sum.empty() ? "" : " + ") + std::to_string(cells) + "*(1-gamma)^" + std::to_string(covering);
+    sum += (sum.empty() ? "" : " + ") + std::to_string(cells) + (covering == 0 ? "" : "*m") +
+           (covering < 2 ? "" : "^" + std::to_string(covering));
   return coverage.size() > kMostTerms ? "" : sum;
 }
 
+// The mean over the map's cells of what `sum` sums.
+std::string MeanOver(const std::string& sum, const std::string& cells) {
+  return "(" + sum + ") / " + InParentheses(cells);
+}
+
 Lines Calibrated(const Numbers& numbers) {
-  const std::string sum = SumOfCoverage(numbers);
-  Lines lines = {"gamma solves  1 - (sum over cells of (1-gamma)^c) / " + InParentheses(Map(numbers).letters) + " = p",
-                 "c: how many positions' blocks hold the cell"};
-  if (!sum.empty())
-    lines.push_back("1 - (" + sum + ") / " + InParentheses(Map(numbers).numbers) + " = " + Print(numbers.p));
-  lines.push_back("gamma = " + Six(numbers.rates.gamma));
+  Lines lines = {"gamma = the number with which the expected dropped fraction is p"};
+  lines.push_back("      = " + Six(numbers.rates.gamma));
   return lines;
 }
 
@@ -270,19 +272,20 @@ Lines RoundingLines(const Numbers& numbers) {
 }
 
 Lines ExpectedLines(const Numbers& numbers) {
-  const std::string head = "expected dropped fraction = ", indent(head.size() - 2, ' ');
-  const std::string result = Six(ExpectedDropOf(numbers)), map = Map(numbers).numbers;
+  const std::string head = "expected dropped = ", next(head.size() - 2, ' ');
+  const std::string result = next + "= " + Six(ExpectedDropOf(numbers));
+  const Written map = Map(numbers);
   if (numbers.spec.method == Method::kCutout) {
-    return {head + "1 - (sum over cells of (1 - p*c/P)^holes) / " + InParentheses(Map(numbers).letters),
-            "c: how many of the P = " + std::to_string(numbers.positions()) + " centres have the cell in their square",
-            indent + "= " + result};
+    return {"c: of the P = " + std::to_string(numbers.positions()) + " centres, those whose square holds a cell",
+            head + "1 - " + MeanOver("sum over cells of (1-p*c/P)^holes", map.letters), result};
   }
-  if (numbers.spec.method != Method::kDropBlock) return {head + "p = " + result};
-  Lines lines = {head + "1 - (sum over cells of (1-gamma)^c) / " + InParentheses(Map(numbers).letters),
-                 "c: how many positions' blocks hold the cell"};
+  if (numbers.spec.method != Method::kDropBlock) return {head + "p = " + Six(ExpectedDropOf(numbers))};
+  Lines lines = {"c: how many positions' blocks hold a cell",
+                 "m = 1 - gamma = " + Six(1.0 - numbers.rates.gamma) + ", the chance that a position does not fire",
+                 head + "1 - " + MeanOver("sum over cells of m^c", map.letters)};
   const std::string sum = SumOfCoverage(numbers);
-  if (!sum.empty()) lines.push_back(indent + "= 1 - (" + sum + ") / " + InParentheses(map));
-  lines.push_back(indent + "= " + result);
+  if (!sum.empty()) lines.push_back(next + "= 1 - " + MeanOver(sum, map.numbers));
+  lines.push_back(result);
   return lines;
 }
 

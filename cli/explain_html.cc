@@ -20,7 +20,7 @@ body { margin: 0 auto; padding: 1.5rem; max-width: 76rem; background: var(--page
   font: 1rem/1.5 system-ui, "DejaVu Sans", sans-serif; }
 h1 { font-size: 1.35rem; margin: 0 0 .5rem; overflow-wrap: anywhere; }
 h2 { font-size: 1.1rem; margin: 0 0 .4rem; }
-p { margin: .3rem 0; max-width: 46rem; }
+p { margin: .3rem 0; }
 code, pre, td, dd { font-family: "DejaVu Sans Mono", ui-monospace, monospace; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; margin: .5rem 0 1rem; font-size: .85rem; }
 dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
@@ -30,7 +30,9 @@ ul.legend li { display: flex; align-items: center; gap: .5rem; }
 section { border-top: 1px solid var(--line); padding: 1rem 0; break-inside: avoid; }
 pre { background: var(--panel); padding: .6rem .8rem; margin: .6rem 0; overflow-x: auto; font-size: .85rem;
   white-space: pre-wrap; border-left: 3px solid var(--line); }
-.grids { display: flex; flex-wrap: wrap; gap: 1rem 2rem; margin-top: .7rem; }
+.row { display: flex; flex-wrap: wrap; gap: .7rem 2.5rem; align-items: flex-start; }
+.words { flex: 1 1 30rem; min-width: 0; max-width: 46rem; }
+.grids { display: flex; flex-wrap: wrap; gap: 1rem 2rem; max-width: 100%; }
 figure { margin: 0; max-width: 100%; overflow-x: auto; }
 figcaption { font-size: .8rem; color: var(--soft); margin-bottom: .2rem; }
 table { border-collapse: collapse; }
@@ -43,7 +45,7 @@ td, .cell { border: 1px solid var(--line); min-width: 2.3rem; height: 2.1rem; pa
 .fired.dropped { background: repeating-linear-gradient(45deg, var(--drop) 0 5px, var(--hatch) 5px 6px);
   color: inherit; outline: 3px solid var(--fire); outline-offset: -3px; }
 .fired.dropped b { font-weight: bold; }
-.outside { border-color: transparent; background: none; }
+.outside { border: none; background: none; }
 @media print { body { max-width: none; padding: 0; font-size: 10pt; } }
 )";
 
@@ -93,20 +95,29 @@ std::string GridOf(const Grid& grid) {
   return html + "</tr></table></figure>\n";
 }
 
-std::string SectionOf(const Step& step, int number) {
-  std::string html = "<section>\n<h2>" + std::to_string(number) + ". " + Escaped(step.title) + "</h2>\n";
+std::string WordsOf(const Step& step) {
+  std::string html = "<div class=\"words\">\n";
   for (const std::string& sentence : step.sentences) html += "<p>" + Escaped(sentence) + "</p>\n";
-  if (!step.formulas.empty()) {
-    html += "<pre>";
-    for (size_t i = 0; i < step.formulas.size(); ++i) html += (i == 0 ? "" : "\n") + Escaped(step.formulas[i]);
-    html += "</pre>\n";
-  }
+  for (size_t i = 0; i < step.formulas.size(); ++i) html += (i == 0 ? "<pre>" : "\n") + Escaped(step.formulas[i]);
+  return html + (step.formulas.empty() ? "" : "</pre>\n") + "</div>\n";
+}
+
+std::string SectionOf(const Step& step, int number) {
+  std::string html = "<section>\n<h2>" + std::to_string(number) + ". " + Escaped(step.title) +
+                     "</h2>\n<div class=\"row\">\n" + WordsOf(step);
   if (!step.grids.empty()) {
     html += "<div class=\"grids\">\n";
     for (const Grid& grid : step.grids) html += GridOf(grid);
     html += "</div>\n";
   }
-  return html + "</section>\n";
+  return html + "</div>\n</section>\n";
+}
+
+// A spec line may break after its commas.
+std::string Breakable(const std::string& text) {
+  std::string html;
+  for (const char c : Escaped(text)) html += c == ',' ? std::string(",<wbr>") : std::string(1, c);
+  return html;
 }
 
 std::string LegendOf() {
@@ -127,8 +138,8 @@ std::string HeadOf(const Page& page) {
 }  // namespace
 
 void WritePageHtml(const Page& page, const std::string& path) {
-  std::string html = HeadOf(page) + "<body>\n<h1><code>" + Escaped(page.title) + "</code></h1>\n<dl>";
-  for (const auto& [name, value] : page.setting) html += "<dt>" + name + "</dt><dd>" + Escaped(value) + "</dd>";
+  std::string html = HeadOf(page) + "<body>\n<h1><code>" + Breakable(page.title) + "</code></h1>\n<dl>";
+  for (const auto& [name, value] : page.setting) html += "<dt>" + name + "</dt><dd>" + Breakable(value) + "</dd>";
   html += "</dl>\n" + LegendOf();
   int number = 0;
   for (const Step& step : page.steps) html += SectionOf(step, ++number);

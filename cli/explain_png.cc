@@ -16,11 +16,13 @@
 namespace dropkit::cli {
 namespace {
 
-constexpr double kMargin = 24, kPanelGap = 28, kPanelPad = 14, kGridGap = 20;
-constexpr double kLeastPanel = 400;     // wide enough for sentences
-constexpr double kPictureWidth = 1380;  // panels start a new row beyond; one that is wider widens the picture
-constexpr double kLine = 20, kTitleLine = 28, kCell = 32;
-constexpr double kTextSize = 13.5, kTitleSize = 16, kHeadSize = 20, kCellSize = 14;
+constexpr double kMargin = 24, kPanelGap = 24, kPanelPad = 14, kGridGap = 20;
+constexpr double kLeastPanel = 300, kWordsPanel = 660;  // wide enough for sentences; for a panel of words alone
+constexpr double kPictureWidth = 1700;  // panels start a new row beyond; one that is wider widens the picture
+constexpr double kLine = 20, kTitleLine = 28;
+constexpr double kCell = 32, kSmallCell = 26;  // small: on a map of more than kFewColumns
+constexpr int64_t kFewColumns = 10;
+constexpr double kTextSize = 13.5, kTitleSize = 16, kHeadSize = 20;
 
 struct Colour {
   double r, g, b;
@@ -87,26 +89,31 @@ struct Size {
   double width = 0, height = 0;
 };
 
-double CellWidth(const Canvas& canvas, const Step& step) {
-  canvas.Font(Face::kMonoBold, kCellSize);
-  double width = kCell;
+// All cells of a step are alike.
+struct CellSize {
+  double width, height, text;
+};
+CellSize CellSizeOf(const Canvas& canvas, const Step& step) {
+  const bool few = step.grids.empty() || step.grids[0].columns <= kFewColumns;
+  CellSize size{few ? kCell : kSmallCell, few ? kCell : kSmallCell, few ? 14.0 : 12.0};
+  canvas.Font(Face::kMonoBold, size.text);
   for (const Grid& grid : step.grids) {
-    for (const GridCell& cell : grid.cells) width = std::max(width, canvas.Width(cell.text) + 12);
+    for (const GridCell& cell : grid.cells) size.width = std::max(size.width, canvas.Width(cell.text) + size.text - 2);
   }
-  return width;
+  return size;
 }
 
-Size GridSize(const Canvas& canvas, const Grid& grid, double cell_width) {
+Size GridSize(const Canvas& canvas, const Grid& grid, const CellSize& cell) {
   canvas.Font(Face::kPlain, kTextSize);
   const auto columns = static_cast<double>(grid.columns);
   const double rows = static_cast<double>(grid.cells.size()) / columns;
-  return {std::max(columns * cell_width, canvas.Width(grid.title)), kLine + rows * kCell};
+  return {std::max(columns * cell.width, canvas.Width(grid.title)), kLine + rows * cell.height};
 }
 
 struct Panel {
   const Step* step;
   int number;
-  double cell_width;
+  CellSize cell;
   Size size;
 };
 
@@ -124,56 +131,69 @@ std::vector<std::string> BrokenFormula(const Canvas& canvas, const std::string& 
   canvas.Font(Face::kMono, kTextSize);
   if (canvas.Width(text) <= width) return {text};
   const size_t indent = text.find_first_not_of(' ');
-  std::vector<std::string> lines = Broken(canvas, Face::kMono, text.substr(indent), width - canvas.Width("    "));
-  for (size_t i = 0; i < lines.size(); ++i) lines[i] = std::string(i == 0 ? indent : 4, ' ') + lines[i];
+  std::vector<std::string> lines =
+      Broken(canvas, Face::kMono, text.substr(indent), width - canvas.Width(std::string(indent + 4, ' ')));
+  for (size_t i = 0; i < lines.size(); ++i) lines[i] = std::string(i == 0 ? indent : indent + 4, ' ') + lines[i];
   return lines;
 }
 
 // Draws the panel with its top left corner at (x, y), or, without `draw`, only measures; returns its height.
 double ShowPanel(const Canvas& canvas, const Panel& panel, double x, double y, bool draw);
 
-double WidestGrid(const Canvas& canvas, const Step& step, double cell_width) {
+double WidestGrid(const Canvas& canvas, const Step& step, const CellSize& cell) {
   double width = 0;
-  for (const Grid& grid : step.grids) width = std::max(width, GridSize(canvas, grid, cell_width).width);
+  for (const Grid& grid : step.grids) width = std::max(width, GridSize(canvas, grid, cell).width);
   return width;
 }
 
-// Wide enough for its widest grid, and for several grids side by side up to the picture's width.
+std::string TitleOf(const Panel& panel) { return std::to_string(panel.number) + ". " + panel.step->title; }
+
+// A panel of words grows with its formulas.
+double WordsWidth(const Canvas& canvas, const Panel& panel) {
+  canvas.Font(Face::kBold, kTitleSize);
+  double width = canvas.Width(TitleOf(panel)) + 2 * kPanelPad;
+  canvas.Font(Face::kMono, kTextSize);
+  for (const std::string& line : panel.step->formulas)
+    width = std::max(width, std::min(canvas.Width(line) + 2 * kPanelPad, kWordsPanel));
+  return std::max(width, kLeastPanel);
+}
+
+// Wide enough for its title and its widest grid, and for several grids side by side up to the picture's width.
 Panel MeasurePanel(const Canvas& canvas, const Step& step, int number) {
-  Panel panel{&step, number, CellWidth(canvas, step), {}};
-  const double widest = WidestGrid(canvas, step, panel.cell_width);
+  Panel panel{&step, number, CellSizeOf(canvas, step), {}};
+  const double widest = WidestGrid(canvas, step, panel.cell);
   double all = -kGridGap;
-  for (const Grid& grid : step.grids) all += GridSize(canvas, grid, panel.cell_width).width + kGridGap;
-  const double most = std::max(widest, (kPictureWidth - 2 * kMargin - kPanelGap) / 2 - 2 * kPanelPad);
-  panel.size.width = std::max(kLeastPanel, std::min(all, most) + 2 * kPanelPad);
+  for (const Grid& grid : step.grids) all += GridSize(canvas, grid, panel.cell).width + kGridGap;
+  const double most = std::max(widest, kPictureWidth - 2 * kMargin - 2 * kPanelPad);
+  panel.size.width = std::max(WordsWidth(canvas, panel), std::min(all, most) + 2 * kPanelPad);
   panel.size.height = ShowPanel(canvas, panel, 0, 0, false);
   return panel;
 }
 
 // ---------------------------------------------------------------- Drawing
 
-void DrawCell(const Canvas& canvas, const GridCell& cell, double x, double y, double width) {
+void DrawCell(const Canvas& canvas, const GridCell& cell, double x, double y, const CellSize& size) {
   if (cell.outside) return;
   const bool dark = cell.fired && !cell.dropped;
-  canvas.Fill(x, y, width, kCell, dark ? kFire : cell.dropped ? kDrop : kWhite);
-  canvas.Font(cell.fired ? Face::kMonoBold : Face::kMono, kCellSize);
-  const double text = canvas.Width(cell.text);
+  canvas.Fill(x, y, size.width, size.height, dark ? kFire : cell.dropped ? kDrop : kWhite);
+  canvas.Font(cell.fired ? Face::kMonoBold : Face::kMono, size.text);
+  const double text = canvas.Width(cell.text), middle = y + size.height / 2;
   if (cell.dropped) {
-    canvas.Hatch(x, y, width, kCell);
-    canvas.Fill(x + (width - text) / 2 - 2, y + kCell / 2 - 9, text + 4, 18, kDrop);
+    canvas.Hatch(x, y, size.width, size.height);
+    canvas.Fill(x + (size.width - text) / 2 - 2, middle - 0.6 * size.text, text + 4, 1.2 * size.text, kDrop);
   }
-  canvas.Frame(x, y, width + 1, kCell + 1, kLineColour, 1);
-  if (cell.fired && cell.dropped) canvas.Frame(x + 1, y + 1, width - 1, kCell - 1, kFire, 3);
-  canvas.Text(x + (width - text) / 2, y + kCell / 2 + 5, cell.text, dark ? kWhite : kInk);
+  canvas.Frame(x, y, size.width + 1, size.height + 1, kLineColour, 1);
+  if (cell.fired && cell.dropped) canvas.Frame(x + 1, y + 1, size.width - 1, size.height - 1, kFire, 3);
+  canvas.Text(x + (size.width - text) / 2, middle + 0.36 * size.text, cell.text, dark ? kWhite : kInk);
 }
 
-void DrawGrid(const Canvas& canvas, const Grid& grid, double cell_width, double x, double y) {
+void DrawGrid(const Canvas& canvas, const Grid& grid, const CellSize& size, double x, double y) {
   canvas.Font(Face::kPlain, kTextSize);
   canvas.Text(x, y + 13, grid.title, kSoft);
   const auto columns = static_cast<size_t>(grid.columns);
   for (size_t i = 0; i < grid.cells.size(); ++i)
-    DrawCell(canvas, grid.cells[i], x + static_cast<double>(i % columns) * cell_width,
-             y + kLine + static_cast<double>(i / columns) * kCell, cell_width);
+    DrawCell(canvas, grid.cells[i], x + static_cast<double>(i % columns) * size.width,
+             y + kLine + static_cast<double>(i / columns) * size.height, size);
 }
 
 // Returns where the next thing goes.
@@ -190,12 +210,12 @@ double ShowLines(const Canvas& canvas, const std::vector<std::string>& lines, Fa
 double ShowGrids(const Canvas& canvas, const Panel& panel, double x, double y, bool draw) {
   double at = 0, bottom = y;
   for (const Grid& grid : panel.step->grids) {
-    const Size size = GridSize(canvas, grid, panel.cell_width);
+    const Size size = GridSize(canvas, grid, panel.cell);
     if (at > 0 && at + size.width > InnerWidth(panel) + 0.5) {
       at = 0;
       y = bottom + kGridGap / 2;
     }
-    if (draw) DrawGrid(canvas, grid, panel.cell_width, x + at, y);
+    if (draw) DrawGrid(canvas, grid, panel.cell, x + at, y);
     at += size.width + kGridGap;
     bottom = std::max(bottom, y + size.height);
   }
@@ -208,7 +228,7 @@ double ShowPanel(const Canvas& canvas, const Panel& panel, double x, double y, b
     canvas.Fill(x, y, panel.size.width, panel.size.height, kPanel);
     canvas.Frame(x, y, panel.size.width, panel.size.height, kLineColour, 1);
     canvas.Font(Face::kBold, kTitleSize);
-    canvas.Text(left, y + kPanelPad + 14, std::to_string(panel.number) + ". " + panel.step->title, kInk);
+    canvas.Text(left, y + kPanelPad + 14, TitleOf(panel), kInk);
   }
   y += kPanelPad + kTitleLine;
   for (const std::string& sentence : panel.step->sentences)
@@ -272,7 +292,10 @@ Size ShowPage(const Canvas& canvas, const Page& page, bool draw) {
   });
   canvas.Font(Face::kBold, kHeadSize);
   const double title = canvas.Width(page.title) + kMargin;
-  return {std::max(std::max(taken.width, title), width - kMargin) + kMargin, taken.height + kMargin};
+  double right = std::max(taken.width, title);
+  canvas.Font(Face::kPlain, kTextSize);
+  for (const std::string& line : head) right = std::max(right, kMargin + canvas.Width(line));
+  return {right + kMargin, taken.height + kMargin};
 }
 
 // ---------------------------------------------------------------- File

@@ -173,9 +173,9 @@ std::string RateSentence(const Numbers& numbers) {
 std::string ExpectedSentence(const Numbers& numbers) {
   const double expected = numbers.rates.expected_drop, asked = static_cast<double>(numbers.p);
   if (numbers.spec.method == Method::kCutout || numbers.spec.rate == Rate::kRaw)
-    return "So on average " + Six(expected) + " of the elements is dropped.";
+    return "So on average " + Six(expected) + " of the elements are dropped.";
   const std::string so =
-      "So on average " + Six(expected) + " of the elements is dropped, and " + Print(numbers.p) + " was asked";
+      "So on average " + Six(expected) + " of the elements are dropped, and " + Print(numbers.p) + " was asked";
   if (std::abs(expected - asked) < 1e-6) return so + ".";
   if (expected < asked) return so + ": blocks overlap. rate=calibrated drops exactly p.";
   return so + ": the formula does not fit this region or block. rate=calibrated drops exactly p.";
@@ -201,8 +201,10 @@ Step ProbabilityStep(const Numbers& numbers) {
       step.sentences.push_back(clipped);
   }
   step.formulas = GammaLines(numbers);
-  for (const Lines& lines : {RoundingLines(numbers), ExpectedLines(numbers)})
+  for (const Lines& lines : {RoundingLines(numbers), ExpectedLines(numbers)}) {
+    step.formulas.push_back("");
     step.formulas.insert(step.formulas.end(), lines.begin(), lines.end());
+  }
   if (HasBlock(spec)) step.sentences.push_back(ExpectedSentence(numbers));
   return step;
 }
@@ -286,7 +288,7 @@ Step KeptStep(const Numbers& numbers) {
 }
 
 Step GainStep(const Numbers& numbers) {
-  Step step{"Gain: what kept values are multiplied with", {}, GainLines(numbers), {}};
+  Step step{"Gain: the factor a", {}, GainLines(numbers), {}};
   switch (numbers.spec.normalize) {
     case Normalize::kKept:
       step.sentences.push_back(
@@ -323,7 +325,7 @@ Step OutputStep(const Numbers& numbers) {
   const bool noise = numbers.spec.fill == Fill::kNoise;
   const std::string fill = noise ? "a standard normal number (fill=noise)" : Print(numbers.spec.fill_value);
   step.formulas = {"kept:    y = x * a", "dropped: y = " + fill};
-  step.sentences.push_back("Printed with two digits after the point.");
+  step.sentences.push_back("Rounded here to two digits after the point.");
   step.grids = AllMaps(numbers, [&](int64_t n, int64_t c, int64_t cell) {
     const auto i = static_cast<size_t>(numbers.Index(n, c, cell));
     return GridCell{Rounded(numbers.y[i]), false, numbers.keep[i] == 0, false};

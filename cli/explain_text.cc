@@ -86,7 +86,7 @@ void PrintPage(const Page& page, bool colour, std::ostream& out) {
         out << std::string(kIndent, ' ') << line << "\n";
     }
     if (!step.formulas.empty()) out << "\n";
-    for (const std::string& line : step.formulas) out << std::string(2 * kIndent, ' ') << line << "\n";
+    for (const std::string& line : step.formulas) out << Trimmed(std::string(2 * kIndent, ' ') + line) << "\n";
     if (!step.grids.empty()) out << "\n";
     PrintGrids(step.grids, colour, out);
   }
