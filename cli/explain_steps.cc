@@ -333,12 +333,38 @@ Step OutputStep(const Numbers& numbers) {
   return step;
 }
 
+const char* IdeaOf(Method method) {
+  switch (method) {
+    case Method::kDropout:
+      return "Dropout sets single elements to zero while a network trains, so that it does not rely on any one of "
+             "them.";
+    case Method::kSpatialDropout:
+      return "SpatialDropout sets whole channels to zero while a network trains: neighbours in a channel tell nearly "
+             "the "
+             "same, so dropping single elements would hide little.";
+    case Method::kDropPath:
+      return "Stochastic depth sets the output of a residual branch to zero for whole samples, so that a network "
+             "trains "
+             "at many depths at once.";
+    case Method::kDropBlock:
+      return "DropBlock sets square blocks of a feature map to zero while a network trains: a single dropped cell "
+             "could "
+             "be guessed from its neighbours, a block cannot.";
+    case Method::kCutout:
+      return "Cutout erases squares of the training images, so that a network looks at the whole object.";
+    case Method::kDropConnect:
+      break;
+  }
+  return "DropConnect sets weights of a layer, instead of its activations, to zero while a network trains.";
+}
+
 }  // namespace
 
 Page MakePage(const Numbers& numbers, const std::string& seed_note) {
   Page page;
   page.title = "dropkit explain " + PrintSpec(numbers.spec) + "@" + Print(numbers.p);
-  page.setting = {{"spec", PrintSpec(numbers.spec, SpecForm::kFull)},
+  page.setting = {{"idea", IdeaOf(numbers.spec.method)},
+                  {"spec", PrintSpec(numbers.spec, SpecForm::kFull)},
                   {"from", RowOf(numbers.spec.method).paper},
                   {"shape", ShapeText(numbers.shape)},
                   {"seed", std::to_string(numbers.key[0]) + seed_note}};

@@ -41,7 +41,7 @@ struct Page {
 Page MakePage(const Numbers& numbers, const std::string& seed_note);
 
 // What the marks of the cells mean, for readers without colour.
-inline constexpr const char* kLegend = "[ ] dropped   * fires   . could fire, does not   blank: cannot fire";
+inline constexpr const char* kLegend = "[n] dropped,  * fires,  . could fire and does not,  blank: cannot fire";
 inline constexpr const char* kPictureLegend =
     "marks: hatched = dropped, * on dark or framed = fires, . = could fire and does not, no frame = cannot fire";
 

@@ -70,21 +70,26 @@ void PrintGrids(const std::vector<Grid>& grids, bool colour, std::ostream& out) 
   flush();
 }
 
+void PrintWrapped(const std::string& head, const std::string& text, std::ostream& out) {
+  const auto fits = [&](const std::string& line) { return head.size() + line.size() <= kWidth; };
+  bool first = true;
+  for (const std::string& line : BreakLines(text, fits)) {
+    out << (first ? head : std::string(head.size(), ' ')) << line << "\n";
+    first = false;
+  }
+}
+
 }  // namespace
 
 void PrintPage(const Page& page, bool colour, std::ostream& out) {
   const char* bold = colour ? "\033[1m" : "";
   const char* plain = colour ? "\033[0m" : "";
-  for (const auto& [name, value] : page.setting) out << Padded(name, 8) << value << "\n";
-  out << "marks   " << kLegend << "\n";
+  for (const auto& [name, value] : page.setting) PrintWrapped(Padded(name, 8), value, out);
+  PrintWrapped("marks   ", kLegend, out);
   int number = 0;
   for (const Step& step : page.steps) {
     out << "\n" << bold << ++number << "  " << step.title << plain << "\n";
-    for (const std::string& sentence : step.sentences) {
-      for (const std::string& line :
-           BreakLines(sentence, [](const std::string& s) { return s.size() <= kWidth - kIndent; }))
-        out << std::string(kIndent, ' ') << line << "\n";
-    }
+    for (const std::string& sentence : step.sentences) PrintWrapped(std::string(kIndent, ' '), sentence, out);
     if (!step.formulas.empty()) out << "\n";
     for (const std::string& line : step.formulas) out << Trimmed(std::string(2 * kIndent, ' ') + line) << "\n";
     if (!step.grids.empty()) out << "\n";

@@ -73,10 +73,11 @@ std::vector<int64_t> ReadMap(const std::string& text) {
 // block= takes what a spec line takes.
 void SetBlock(const std::string& text, Spec* spec) {
   Spec block;
-  if (!ParseSpec("dropblock:block=" + text, &block).ok())
+  if (text.find(',') != std::string::npos || !ParseSpec("dropblock:block=" + text, &block).ok())
     throw CLI::ValidationError(
         "--blocks",
-        "'" + text + "' is no block; allowed: a whole number from 1 to 2^20, or one an axis joined by x, such as 3x5");
+        "'" + text +
+            "' is not a block; allowed: a whole number from 1 to 2^20, or one an axis joined by x, such as 3x5");
   spec->extent_dims = block.extent_dims;
   std::copy(block.extent, block.extent + 3, spec->extent);
 }

@@ -83,8 +83,8 @@ def test_no_subcommand_shows_help_as_an_error():
 @pytest.mark.parametrize(
     "arguments, prefix, expected",
     [
-        (["mas"], "dropkit: ", ["unknown subcommand 'mas'", "did you mean 'mask'?", "known: train, mask, methods"]),
-        (["zzzzzzzz"], "dropkit: ", ["unknown subcommand 'zzzzzzzz'", "known: train, mask, methods"]),
+        (["mas"], "dropkit: ", ["unknown subcommand 'mas'", "did you mean 'mask'?", "known: train, mask, methods, explain, rates"]),
+        (["zzzzzzzz"], "dropkit: ", ["unknown subcommand 'zzzzzzzz'", "known: train, mask, methods, explain, rates"]),
         (["--versoin"], "dropkit: ", ["unknown option '--versoin'", "did you mean '--version'?"]),
         (["mask", "dropblock", "--shap", "1,2", "--seed", "1"], "dropkit mask: ", ["'--shap'", "mean '--shape'?"]),
         (["mask", "dropblock", "--shap=1,2", "--seed", "1"], "dropkit mask: ", ["'--shap'", "mean '--shape'?"]),

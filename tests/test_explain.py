@@ -1,6 +1,7 @@
 # `dropkit explain`, run as its users run it. What its steps say is computed again with numpy from the units that fired;
 # its page is opened in headless Chromium. That the steps equal the library's mask and output is in explain_test.cc.
 
+import ctypes
 import html.parser
 import itertools
 import json
@@ -11,7 +12,6 @@ import re
 import shutil
 import struct
 import subprocess
-import zlib
 
 import numpy as np
 import pytest
@@ -223,7 +223,7 @@ def section(text, number):
 
 
 def grid(text):
-    rows = [line.split() for line in text.splitlines() if re.fullmatch(r"[ \d.*\[\]-]+", line)]
+    rows = [line.split() for line in text.splitlines() if re.fullmatch(r"    [ \d.*\[\]-]+", line)]
     return [row for row in rows if row]
 
 
@@ -247,7 +247,7 @@ def test_the_text_of_the_papers_example():
     ] == marks
     assert "kept fraction = 16 / 25 = 0.64\n" in section(text, 6)
     assert "= 25 / 16 = 1.5625\n" in section(text, 7)
-    assert max(map(len, text.splitlines()[1:])) <= 100 and "\033" not in text
+    assert all(len(line) <= 100 for line in text.splitlines() if "draw=1" not in line) and "\033" not in text
 
 
 @pytest.mark.parametrize(
@@ -280,8 +280,9 @@ def test_the_text_of_the_papers_example():
 )
 def test_the_words_follow_the_options(case, words):
     text = explain(case)
+    flowing = text.replace("\n   ", " ")
     for word in words:
-        assert word in text, text
+        assert word in text or word in flowing, text
 
 
 def test_a_clipped_block_is_told():
@@ -362,39 +363,36 @@ def test_files_that_cannot_be_written(tmp_path):
 # ---------------------------------------------------------------- the picture
 
 
-def rows_of_png(data):
-    """Width, height and the pixels, bytes of red, green and blue, of an 8-bit PNG without interlace."""
-    assert data[:8] == b"\x89PNG\r\n\x1a\n"
-    at, packed, header = 8, b"", None
-    while at < len(data):
-        (length,) = struct.unpack(">I", data[at : at + 4])
-        kind, body = data[at + 4 : at + 8], data[at + 8 : at + 8 + length]
-        assert zlib.crc32(kind + body) == struct.unpack(">I", data[at + 8 + length : at + 12 + length])[0]
-        header = struct.unpack(">IIBBBBB", body) if kind == b"IHDR" else header
-        packed += body if kind == b"IDAT" else b""
-        at += 12 + length
-    assert kind == b"IEND" and header[2:] == (8, 2, 0, 0, 0)
-    width, height = header[:2]
-    lines = np.frombuffer(zlib.decompress(packed), np.uint8).reshape(height, 1 + 3 * width)
-    return width, height, lines
+class PngImage(ctypes.Structure):
+    """png_image of libpng's simplified API; the program links that library, so it is there."""
+
+    _fields_ = [("opaque", ctypes.c_void_p)] + [
+        (name, ctypes.c_uint32) for name in ("version", "width", "height", "format", "flags", "colors", "failed")
+    ]
+    _fields_ += [("message", ctypes.c_char * 64)]
 
 
-@pytest.mark.parametrize("case, shape", [CASES[0], CASES[1], CASES[13], CASES[26], ("cutout", "1,1,24,24")])
-def test_the_picture_has_the_size_that_is_told(case, shape, tmp_path):
+def pixels_of(path):
+    """Height x width x red, green, blue."""
+    png, image = ctypes.CDLL("libpng16.so.16"), PngImage(version=1)
+    assert png.png_image_begin_read_from_file(ctypes.byref(image), str(path).encode()), image.message
+    image.format = 2  # 8-bit RGB
+    pixels = np.zeros((image.height, image.width, 3), np.uint8)
+    address = pixels.ctypes.data_as(ctypes.c_void_p)
+    assert png.png_image_finish_read(ctypes.byref(image), None, address, 0, None), image.message
+    return pixels
+
+
+@pytest.mark.parametrize("case, shape", [*CASES[::2], ("cutout", "1,1,24,24"), ("dropout:fill=-1e30", "2,16,5,6")])
+def test_the_picture_has_the_size_that_is_told_and_clips_nothing(case, shape, tmp_path):
     text = explain(case, "--shape", shape, "--png", tmp_path / "steps.png")
-    width, height, lines = rows_of_png((tmp_path / "steps.png").read_bytes())
+    pixels = pixels_of(tmp_path / "steps.png")
+    height, width, _ = pixels.shape
     assert f"\npng: {tmp_path}/steps.png, {width} x {height} pixels\n" in text
-    assert len(set(lines[height // 2, 1:].tolist())) > 2  # it is not blank
-    assert width <= 2000 and height <= 4000
-
-
-def test_nothing_of_the_picture_is_clipped(tmp_path):
-    # Filters of PNG lines are relative to the left or the line above, so equal white margins are lines of zeros.
-    for case, shape in CASES:
-        explain(case, "--shape", shape, "--png", tmp_path / "steps.png")
-        _, _, lines = rows_of_png((tmp_path / "steps.png").read_bytes())
-        for line in lines[-20:]:
-            assert line[0] == 0 and (line[1:] == 255).all() or (line[4:] == 0).all()
+    assert 800 <= width <= 2000 and 500 <= height <= 8000
+    inner = pixels[20:-20, 20:-20]
+    assert (inner < 100).mean() > 0.005  # there is ink
+    assert pixels.astype(int).sum() - inner.astype(int).sum() == 255 * (pixels.size - inner.size)  # a white margin
 
 
 # ---------------------------------------------------------------- the page
