@@ -10,6 +10,8 @@
 namespace dropkit::cli {
 namespace {
 
+constexpr int64_t kFewColumns = 12;  // more are set smaller, so that 24 fit on a sheet of paper
+
 constexpr const char* kStyle = R"(
 :root { color-scheme: light dark; --text: #1b1b1b; --soft: #555; --page: #fff; --line: #8a8a8a; --panel: #f4f4f2;
   --drop: #f3c9c4; --hatch: #c98a82; --fire: #1f3a68; --fire-text: #fff; }
@@ -46,7 +48,9 @@ td, .cell { border: 1px solid var(--line); min-width: 2.3rem; height: 2.1rem; pa
   color: inherit; outline: 3px solid var(--fire); outline-offset: -3px; }
 .fired.dropped b { font-weight: bold; }
 .outside { border: none; background: none; }
-@media print { body { max-width: none; padding: 0; font-size: 10pt; } }
+.many td { min-width: 1.9rem; height: 1.8rem; font-size: .75rem; }
+@media print { body { max-width: none; padding: 0; font-size: 10pt; }
+  .many td { min-width: 0; height: auto; padding: 0 1pt; font-size: 6.5pt; } }
 )";
 
 std::string Escaped(const std::string& text) {
@@ -87,7 +91,8 @@ std::string CellOf(const GridCell& cell) {
 }
 
 std::string GridOf(const Grid& grid) {
-  std::string html = "<figure><figcaption>" + Escaped(grid.title) + "</figcaption><table>";
+  std::string html = "<figure><figcaption>" + Escaped(grid.title) + "</figcaption>";
+  html += grid.columns > kFewColumns ? "<table class=\"many\">" : "<table>";
   for (size_t i = 0; i < grid.cells.size(); ++i) {
     const bool first = i % static_cast<size_t>(grid.columns) == 0;
     html += (first ? (i == 0 ? "<tr>" : "</tr>\n<tr>") : "") + CellOf(grid.cells[i]);

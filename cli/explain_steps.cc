@@ -128,11 +128,13 @@ std::vector<Grid> CoveringGrids(const Numbers& numbers) {
 // ---------------------------------------------------------------- Steps
 
 Step InputStep(const Numbers& numbers) {
-  const bool weights = DropsWeights(numbers.spec);
   Step step{"Input", {}, {}, {}};
-  step.sentences.push_back(
-      weights ? "x: the weight of a layer, with its batch (or 1) as samples and its first dimension as channels."
-              : "x: the activations that a layer hands on.");
+  if (DropsWeights(numbers.spec))
+    step.sentences.push_back(
+        "x: the weight of a layer; its first dimension goes as channels, a batch of weights as samples.");
+  else
+    step.sentences.push_back(numbers.spec.method == Method::kCutout ? "x: an image."
+                                                                    : "x: the activations that a layer hands on.");
   step.sentences.push_back(Count(numbers.samples, "sample") + " of " + Count(numbers.channels, "channel") + " of " +
                            MapText(numbers) + (numbers.cells == 1 ? " cell" : " cells") +
                            ". The values are made up from the seed: whole numbers from 1 to 9.");
