@@ -50,7 +50,7 @@ td, .cell { border: 1px solid var(--line); min-width: 2.3rem; height: 2.1rem; pa
 .outside { border: none; background: none; }
 .many td { min-width: 1.9rem; height: 1.8rem; font-size: .75rem; }
 @media print { body { max-width: none; padding: 0; font-size: 10pt; }
-  .many td { min-width: 0; height: auto; padding: 0 1pt; font-size: 6.5pt; } }
+  .many td { min-width: 2em; height: 1.8em; padding: 0; font-size: 6.5pt; } .many b { padding: 0; } }
 )";
 
 std::string Escaped(const std::string& text) {
