@@ -20,13 +20,13 @@ namespace {
 void WriteStraight(const std::string& path, const std::string& name, const std::function<void(std::FILE*)>& write) {
   std::FILE* file = std::fopen(name.c_str(), "wb");
   if (file == nullptr) Fail(path, errno);
+  errno = 0;  // what `write` could not write tells its reason here
   try {
     write(file);
   } catch (...) {
     std::fclose(file);
     throw;
   }
-  errno = 0;
   const bool bad = std::fflush(file) != 0 || std::ferror(file) != 0;
   const int error = errno != 0 ? errno : EIO;
   if (std::fclose(file) != 0) Fail(path, errno);

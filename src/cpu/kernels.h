@@ -62,6 +62,8 @@ struct Kernels {
                           int64_t count, uint64_t* left);
   // By element type, in the order of DType.
   void (*apply[4])(const DenseRow& row);
+  // y = x with full-width loads and stores, around the cache if asked: what `dropkit bench` measures against.
+  void (*copy)(const void* x, void* y, int64_t bytes, bool past_cache);
   // bits[i] &= bits[i - shift], as if all right sides were read first; the first `shift` bits stay. 0 < shift.
   void (*and_shifted)(uint64_t* bits, int64_t words, int64_t shift);
   // Bit j of word i becomes bit i of word j.

@@ -1,6 +1,7 @@
 // Plain twins of the vector loops of lanes.cc and rows.cc, on the functions of draw.h and bits.h.
 #include <array>
 #include <bit>
+#include <cstring>
 
 #include "cpu/element.h"
 #include "cpu/kernels.h"
@@ -72,9 +73,12 @@ void ApplyRow(const DenseRow& row) {
   if (i < row.count) SelectRun(x + i, y + i, row.count - i, word(i, row.count - i), gain, fill);
 }
 
+void Copy(const void* x, void* y, int64_t bytes, bool) { std::memcpy(y, x, static_cast<size_t>(bytes)); }
+
 }  // namespace
 
 void AddPortable(Kernels* kernels) {
+  kernels->copy = Copy;
   kernels->draw_digits = DrawDigits;
   kernels->draw_marks = DrawMarks;
   kernels->apply[static_cast<int>(DType::kF32)] = ApplyRow<float>;

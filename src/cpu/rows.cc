@@ -158,7 +158,23 @@ void ApplyRow(const DenseRow& row) {
   if (i < row.count) loop.Few(i, row.count - i);
 }
 
+void Copy(const void* x, void* y, int64_t bytes, bool past_cache) {
+  const hn::ScalableTag<uint8_t> d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  const auto* from = static_cast<const uint8_t*>(x);
+  auto* to = static_cast<uint8_t*>(y);
+  int64_t i = 0;
+  if (past_cache && reinterpret_cast<uintptr_t>(y) % 64 == 0) {
+    for (; i + lanes <= bytes; i += lanes) hn::Stream(hn::LoadU(d, from + i), d, to + i);
+    hwy::FlushStream();
+  } else {
+    for (; i + lanes <= bytes; i += lanes) hn::StoreU(hn::LoadU(d, from + i), d, to + i);
+  }
+  std::memcpy(to + i, from + i, static_cast<size_t>(bytes - i));
+}
+
 void AddRows(Kernels* kernels) {
+  kernels->copy = Copy;
   kernels->apply[static_cast<int>(DType::kF32)] = ApplyRow<F32>;
   kernels->apply[static_cast<int>(DType::kF16)] = ApplyRow<F16>;
   kernels->apply[static_cast<int>(DType::kBF16)] = ApplyRow<BF16>;
