@@ -19,7 +19,8 @@ add_custom_target(dropkit_commit ALL
 file(GLOB cli_sources CONFIGURE_DEPENDS cli/*.cc cli/bench/*.cc)
 list(FILTER cli_sources EXCLUDE REGEX "/main\\.cc$")
 add_library(dropkit_cli_parts STATIC ${cli_sources})
-target_include_directories(dropkit_cli_parts PUBLIC ${PROJECT_SOURCE_DIR} PRIVATE ${PROJECT_BINARY_DIR}/generated)
+target_include_directories(dropkit_cli_parts PUBLIC ${PROJECT_SOURCE_DIR}
+                           PRIVATE ${PROJECT_SOURCE_DIR}/src ${PROJECT_BINARY_DIR}/generated)
 target_link_libraries(dropkit_cli_parts PUBLIC dropkit CLI11::CLI11 nlohmann_json::nlohmann_json PNG::PNG ZLIB::ZLIB)
 target_link_libraries(dropkit_cli_parts PRIVATE PkgConfig::CAIRO)
 add_dependencies(dropkit_cli_parts dropkit_commit)

@@ -77,7 +77,8 @@ Case ReadCase(std::string_view line) {
   std::string spec, shape, dtype, layout, task, more;
   words >> spec >> shape >> dtype >> layout >> task;
   if (task.empty() || words >> more) {
-    throw CLI::ValidationError("case", "'" + std::string(line) + "' has not five words; allowed: CASE SHAPE DTYPE LAYOUT " +
+    throw CLI::ValidationError("case", "'" + std::string(line) +
+                                           "' has not five words; allowed: CASE SHAPE DTYPE LAYOUT " +
                                            "PASS, such as dropblock:block=7@0.1 8,64,28,28 f32 first forward");
   }
   Case c;
@@ -194,7 +195,8 @@ void Setup::CheckSample(int64_t n, const Mask& whole) {
     mask.total = whole.total;
   }
   cli::Check(Apply(mask, Pass::kForward, x, y, reference), "CASE");
-  if (std::memcmp(expected.data(), y_memory_.get() + n * sample_bytes, expected.size()) != 0) Differs(case_, "an output");
+  if (std::memcmp(expected.data(), y_memory_.get() + n * sample_bytes, expected.size()) != 0)
+    Differs(case_, "an output");
 }
 
 }  // namespace dropkit::bench

@@ -33,8 +33,8 @@ std::vector<Case> ReadCases(const std::string& path);
 class Setup {
  public:
   Setup(const Case& c, const Exec& exec);  // throws std::bad_alloc and std::runtime_error
-  // Compares a forward call of the first and the last sample with the reference backend's, bit for bit: mask, counts and
-  // outputs. Throws std::runtime_error.
+  // Compares a forward call of the first and the last sample with the reference backend's, bit for bit: mask, counts
+  // and outputs. Throws std::runtime_error.
   void Check();
   // One call of the case, under a key of its own.
   void Run();

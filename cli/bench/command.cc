@@ -93,7 +93,8 @@ void PrintHead(const Json& setting) {
               setting["threads"].get<int>(), setting["isa"].get<std::string>().c_str());
   std::printf(
       "ratio: to a copy of the tensor by the same threads, median over pairs; spread: its interquartile range;\n"
-      "GB/s counts one read and one write of the tensor; streaming: the ratio to a copy that stores around the cache\n\n"
+      "GB/s counts one read and one write of the tensor; streaming: the ratio to a copy that stores around the "
+      "cache\n\n"
       "%9s %7s %7s %7s %10s %9s %9s  case\n",
       "median us", "spread", "GB/s", "ratio", "streaming", "copy us", "libc us");
 }
