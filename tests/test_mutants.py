@@ -18,7 +18,7 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUILD = pathlib.Path(os.environ.get("DROPKIT_BIN") or ROOT / "build" / "dropkit").parent
 COPY = BUILD / "mutants"
-COPIED = ["CMakeLists.txt", "cmake", "include", "src", "cli", "tests"]
+NOT_COPIED = re.compile(r"\.|build|out$")
 PROGRAMS = ["golden_test", "apply_test", "drop_test", "layout_test"]
 # What takes long and sees nothing that the others do not.
 FILTER = "--gtest_filter=-*.MoreElementsThanInt32:*.ThreadsChangeNothing:*.ManyTasksEqualTheReference"
@@ -110,16 +110,16 @@ MUTANTS = [
 ]
 
 
-def files_below(root, name):
-    top = root / name
-    return [top] if top.is_file() else [path for path in top.rglob("*") if path.is_file()]
+def sources(root):
+    """Files of a checkout, relative to it; neither hidden ones nor what was built."""
+    tops = [top for top in root.iterdir() if not NOT_COPIED.match(top.name)]
+    paths = [path for top in tops for path in ([top] if top.is_file() else top.rglob("*"))]
+    return {path.relative_to(root) for path in paths if path.is_file() and "__pycache__" not in path.parts}
 
 
 def copy_sources():
     """Touches only what differs, so that what was built of the rest stays good."""
-    wanted = {path.relative_to(ROOT) for name in COPIED for path in files_below(ROOT, name)}
-    wanted = {path for path in wanted if "__pycache__" not in path.parts}
-    present = {path.relative_to(COPY) for name in COPIED if (COPY / name).exists() for path in files_below(COPY, name)}
+    wanted, present = sources(ROOT), sources(COPY)
     for path in present - wanted:
         (COPY / path).unlink()
     for path in wanted:
