@@ -230,7 +230,7 @@ class DROPKIT_API MaskStorage {
   MaskStorage() = default;
   MaskStorage(const MaskStorage&) = delete;  // mask points into the object
   MaskStorage& operator=(const MaskStorage&) = delete;
-  Status Reserve(const Spec& spec, const View& x);  // Describe, and allocate
+  Status Reserve(const Spec& spec, const View& x);  // Describe, and allocate; if refused, the old mask stays
   Mask mask;
 
  private:
