@@ -19,14 +19,32 @@ def prefix(tmp_path_factory):
     return outside.install(tmp_path_factory.mktemp("installed"))
 
 
-def test_an_outside_project_trains(prefix, tmp_path):
-    folder = tmp_path / "build"
+@pytest.fixture(scope="module")
+def project(prefix, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("nn") / "build"
     outside.configure("nn", folder, prefix)
     outside.build(folder)
-    words = run(folder / "train", OMP_NUM_THREADS="1", OMP_WAIT_POLICY="passive").split()
+    return folder
+
+
+def check_training(program):
+    words = run(program, OMP_NUM_THREADS="1", OMP_WAIT_POLICY="passive").split()
     first, last, dropped = (float(words[i]) for i in (1, 3, 5))
     assert first > 0.1 and last < first / 4
     assert abs(dropped - 0.25) < 0.01
+
+
+def test_an_outside_project_trains(project):
+    check_training(project / "train")
+    assert "libdropkit_torch.so" in needed(project / "train")[0]
+    assert "libdropkit.so.0.1" not in needed(project / "train")[0]
+
+
+def test_it_trains_with_the_shared_core(project, prefix):
+    outside.configure("nn", project, prefix, "-DBUILD_SHARED_LIBS=ON")  # links anew, compiles nothing
+    outside.build(project)
+    check_training(project / "train")
+    assert "libdropkit.so.0.1" in needed(project / "train")[0]
 
 
 def refuse(prefix, folder, *options):
