@@ -48,7 +48,7 @@ install: build
 # A Debian package of what needs no LibTorch: build/package/dropkit_VERSION_ARCHITECTURE.deb.
 package: build
 	cmake --build --preset default -j $(JOBS) --target dropkit dropkit_shared
-	cpack --config build/CPackConfig.cmake -G DEB -B build/package
+	umask 022; cpack --config build/CPackConfig.cmake -G DEB -B build/package
 
 clean:
 	rm -rf build out/demo

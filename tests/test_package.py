@@ -16,7 +16,9 @@ from outside import PROJECTS, needed, run
 @pytest.fixture(scope="module")
 def package(tmp_path_factory):
     folder = tmp_path_factory.mktemp("package")
-    run("cpack", "--config", outside.BUILD / "CPackConfig.cmake", "-G", "DEB", "-B", folder)
+    # As `make package`: CPack's folders have the permissions that the caller's umask leaves them.
+    command = 'umask 022; exec cpack --config "$1" -G DEB -B "$2"'
+    run("sh", "-c", command, "cpack", outside.BUILD / "CPackConfig.cmake", folder)
     (path,) = folder.glob("*.deb")
     return path
 
