@@ -2,7 +2,7 @@
 #
 # CMake does the building (CMakePresets.json); this file only strings commands together. Everything is repeatable, and
 # needs root only where Debian packages are missing.
-.PHONY: build setup test lint format demo install package clean
+.PHONY: build setup test lint format demo clean
 .NOTPARALLEL:
 JOBS ?= $(shell nproc)
 PYTHON = .venv/bin/python
@@ -25,6 +25,18 @@ test: build lint
 	  --output-junit $(CURDIR)/build/tests.xml; result=$$?; \
 	$(PYTHON) tests/slowest.py build/tests.xml 10; exit $$result
 
+# The program, both libraries of the core, and dropkit::nn.
+.PHONY: install package
+PREFIX ?= /usr/local
+install: build
+	cmake --build --preset default -j $(JOBS) --target dropkit dropkit_shared dropkit_nn
+	cmake --install build --prefix $(PREFIX)
+
+# A Debian package of what needs no LibTorch.
+package: build
+	cmake --build --preset default -j $(JOBS) --target dropkit dropkit_shared
+	umask 022; cpack --config build/CPackConfig.cmake -G DEB -B build/package
+
 lint: setup
 	$(PYTHON) tests/lint.py
 	.venv/bin/ruff check --quiet --output-format concise
@@ -38,17 +50,6 @@ demo: build
 	  --methods spatial_dropout@0.1 --methods dropblock:block=7@0.1 --out out/demo
 	@echo "One seed of part of the family. All of it, three seeds:"
 	@echo "  build/dropkit train --task scenes --seeds 0,1,2 --out out/scenes"
-
-# What is installed: the program, both libraries of the core and dropkit::nn.
-PREFIX ?= /usr/local
-install: build
-	cmake --build --preset default -j $(JOBS) --target dropkit dropkit_shared dropkit_nn
-	cmake --install build --prefix $(PREFIX)
-
-# A Debian package of what needs no LibTorch: build/package/dropkit_VERSION_ARCHITECTURE.deb.
-package: build
-	cmake --build --preset default -j $(JOBS) --target dropkit dropkit_shared
-	umask 022; cpack --config build/CPackConfig.cmake -G DEB -B build/package
 
 clean:
 	rm -rf build out/demo
