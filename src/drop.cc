@@ -115,7 +115,7 @@ Status Apply(const Mask& mask, Pass pass, const View& x, const View& y, const Ex
   if (Status status = ValidateView("x", x, true); !status.ok()) return status;
   if (Status status = ValidateOutput(x, y); !status.ok()) return status;
   if (Status status = ValidateMask(mask, x); !status.ok()) return status;
-  if (mask.spec.fill == Fill::kNoise && pass == Pass::kForward && !mask.key) {
+  if (mask.spec.fill == Fill::kNoise && pass == Pass::kForward && !mask.key && ElementsOf(x) > 0) {
     return Status::Invalid("mask.key = null; allowed with fill=noise: the two words of the key");
   }
   const Backend* backend;

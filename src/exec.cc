@@ -159,7 +159,7 @@ ParallelFor PoolParallelFor() { return {PoolThreads(), RunOnPool, nullptr}; }
 
 Status SetThreads(int threads) {
   if (threads < 0 || threads > kMostThreads) {
-    return Status::Invalid("threads: " + std::to_string(threads) + "; allowed: 0 (one per core) to " +
+    return Status::Invalid("threads = " + std::to_string(threads) + "; allowed: 0 (one per core) to " +
                            std::to_string(kMostThreads));
   }
   asked_threads.store(threads, std::memory_order_relaxed);

@@ -12,6 +12,7 @@
 #include "guarded.h"
 #include "methods.h"
 #include "nearest.h"
+#include "number.h"
 
 namespace dropkit {
 namespace {
@@ -46,14 +47,6 @@ template <typename Number>
 bool ReadNumber(std::string_view text, Number* value) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), *value);
   return error == std::errc() && end == text.data() + text.size();
-}
-
-// The shortest decimal that reads back as the same number.
-template <typename Number>
-std::string PrintNumber(Number value) {
-  char buffer[64];
-  const auto [end, error] = std::to_chars(buffer, buffer + sizeof(buffer), value);
-  return error == std::errc() ? std::string(buffer, end) : std::string();
 }
 
 // "7" or "3x5": one number for every axis, or one per axis.
@@ -273,6 +266,9 @@ Status ParseMemoised(std::string_view line, Spec* spec) {
 
 Status ParseSpec(std::string_view line, Spec* spec) {
   if (!spec) return Status::Invalid("spec = null; allowed: a spec to fill");
+  if (line.find('@') != std::string_view::npos) {
+    return Status::Invalid("spec " + Quoted(line) + ": @P belongs to a case; allowed: METHOD[:KEY=VALUE,...]");
+  }
   return Guarded([&] { return ParseMemoised(line, spec); });
 }
 

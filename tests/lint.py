@@ -13,7 +13,7 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-CPP = {".h", ".cc", ".cu"}
+CPP = {".h", ".c", ".cc", ".cu"}
 SOURCE = CPP | {".py", ".sh", ".cmake"}
 BINARY = {".png", ".npy", ".gz"}
 MAX_LINES = 599
