@@ -82,6 +82,18 @@ def test_pkg_config_and_a_bare_compiler_line(prefix, tmp_path, linkage):
     outside.check_masks(program, **({} if linkage else {"LD_LIBRARY_PATH": str(prefix / "lib")}))
 
 
+@pytest.mark.parametrize("linkage", [[], ["-static"]])
+def test_a_c_program_by_pkg_config(prefix, tmp_path, linkage):
+    """The C compiler knows nothing of the C++ runtime that the static library needs: pkg-config names it."""
+    words = pkg_config(prefix, "--cflags", "--libs", *(["--static"] if linkage else []))
+    source = tmp_path / "version.c"
+    source.write_text(
+        "#include <dropkit/dropkit_c.h>\n#include <stdio.h>\nint main(void) { puts(dropkit_version()); }\n"
+    )
+    run("cc", "-std=c99", "-Wall", "-Werror", source, "-o", tmp_path / "version", *words, *linkage)
+    assert run(tmp_path / "version", LD_LIBRARY_PATH=str(prefix / "lib")) == "0.1.0\n"
+
+
 def test_pkg_config_names_the_version_and_all_of_a_static_link(prefix):
     assert pkg_config(prefix, "--modversion") == ["0.1.0"]
     assert "-lstdc++" not in pkg_config(prefix, "--libs")
