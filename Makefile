@@ -26,6 +26,18 @@ test: build lint
 	  --output-junit $(CURDIR)/build/tests.xml; result=$$?; \
 	$(PYTHON) tests/slowest.py build/tests.xml 10; exit $$result
 
+# The program, both libraries of the core, and dropkit::nn.
+.PHONY: install package
+PREFIX ?= /usr/local
+install: build
+	cmake --build --preset default -j $(JOBS) --target dropkit dropkit_shared dropkit_nn
+	cmake --install build --prefix $(PREFIX)
+
+# A Debian package of what needs no LibTorch.
+package: build
+	cmake --build --preset default -j $(JOBS) --target dropkit dropkit_shared
+	umask 022; cpack --config build/CPackConfig.cmake -G DEB -B build/package
+
 lint: setup
 	$(PYTHON) tests/lint.py
 	.venv/bin/ruff check --quiet --output-format concise
