@@ -2,7 +2,7 @@
 #
 # CMake does the building (CMakePresets.json); this file only strings commands together. Everything is repeatable, and
 # needs root only where Debian packages are missing.
-.PHONY: build setup test lint format demo clean
+.PHONY: build setup test lint format docs demo clean
 .NOTPARALLEL:
 JOBS ?= $(shell nproc)
 PYTHON = .venv/bin/python
@@ -32,6 +32,10 @@ lint: setup
 
 format: setup
 	$(PYTHON) tests/lint.py --format
+
+docs: setup
+	.venv/bin/sphinx-build -W -n -q -E -b html -d build/doctrees docs build/site
+	@echo "The site starts at build/site/index.html"
 
 demo: build
 	build/dropkit train --task scenes --seeds 0 --methods none --methods none-10 --methods dropout@0.1 \

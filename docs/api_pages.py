@@ -41,7 +41,9 @@ def declarations(xml, name):
             for node, qualified in nodes:
                 location = node.find("location")
                 # A macro without a comment is an include guard or an attribute.
-                if pathlib.Path(location.get("file")).name == name and (node.get("kind") != "define" or is_described(node)):
+                if pathlib.Path(location.get("file")).name == name and (
+                    node.get("kind") != "define" or is_described(node)
+                ):
                     yield int(location.get("line")), node.get("kind"), qualified
 
 

@@ -1,8 +1,8 @@
 """Doxygen's input filter: prints a public header with its plain comments turned into what Doxygen reads.
 
-`header.py FILE`. The headers themselves stay plain: the comment at the top describes the file, `// -------- TITLE` starts
-a section (docs/api_pages.py makes headings of them), other comments describe the declaration below them, and one behind
-a declaration describes that. Assumes comments by `//`, and none left between two declarations that belongs to neither.
+`header.py FILE`. The headers themselves stay plain: the comment at the top describes the file, `// -------- TITLE`
+starts a section (docs/api_pages.py makes headings of them), other comments describe the declaration below them, and one
+behind a declaration describes that. Assumes comments by `//`, none of which is left between two declarations.
 """
 
 import pathlib

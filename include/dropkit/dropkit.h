@@ -50,7 +50,8 @@ inline constexpr int kDrawVersion = 1;
 // The outcome of a call. Ok costs nothing; an error holds one sentence: argument, value, what is allowed.
 class [[nodiscard]] Status {
  public:
-  enum class Code : uint8_t { kOk, kInvalid, kUnavailable, kInternal };  // kInvalid: the caller's argument is wrong
+  // kInvalid: an argument is wrong. kUnavailable: this machine or build cannot, such as memory. kInternal: the rest.
+  enum class Code : uint8_t { kOk, kInvalid, kUnavailable, kInternal };
   Status() = default;
   static Status Invalid(std::string message) { return Status(Code::kInvalid, std::move(message)); }
   static Status Unavailable(std::string message) { return Status(Code::kUnavailable, std::move(message)); }

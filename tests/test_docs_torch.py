@@ -1,0 +1,51 @@
+"""The documentation's blocks that need LibTorch: programs, projects, Python, and `dropkit train`.
+
+Compiling a program against LibTorch takes half a minute, so they are compiled at once, as many as there are cores.
+"""
+
+import concurrent.futures
+import os
+
+import fenced
+import pytest
+
+PROGRAMS = [block for block in fenced.all_blocks("cpp", "c") if block.needs_torch()]
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return tmp_path_factory.mktemp("pages")
+
+
+@pytest.fixture(scope="module")
+def compiled(base):
+    """A future of each program."""
+    with concurrent.futures.ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
+        yield {
+            str(block): pool.submit(fenced.compile_program, block, fenced.page_folder(base, block.page))
+            for block in PROGRAMS
+        }
+
+
+@pytest.mark.parametrize("block", PROGRAMS, ids=str)
+def test_programs(block, base, compiled):
+    folder = fenced.page_folder(base, block.page)
+    fenced.run([compiled[str(block)].result()], block, cwd=folder, env=fenced.environment())
+
+
+@pytest.mark.parametrize("block", [b for b in fenced.all_blocks("cmake") if b.needs_torch()], ids=str)
+def test_projects(block, base):
+    fenced.configure_project(block, fenced.page_folder(base, block.page) / f"project_{block.line}")
+
+
+@pytest.mark.parametrize("block", [b for b in fenced.all_blocks("python") if b.needs_torch()], ids=str)
+def test_python(block, base):
+    fenced.run_python(block, fenced.page_folder(base, block.page))
+
+
+@pytest.mark.parametrize("page", fenced.pages())
+def test_training(page, base):
+    for block in fenced.blocks_of(page):
+        for command in fenced.commands_of(block) if block.tag == "console" else []:
+            if command.needs_torch():
+                fenced.run_command(command, fenced.page_folder(base, page))
