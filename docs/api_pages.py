@@ -19,6 +19,7 @@ DIRECTIVES = {
     "variable": "doxygenvariable",
     "define": "doxygendefine",
 }
+CLASSES = ("class", "struct", "union")
 
 
 def is_described(node):
@@ -27,11 +28,9 @@ def is_described(node):
 
 def declarations(xml, name):
     """(line, kind, qualified name) of what the header `name` declares outside classes."""
-    classes = set()
     for file in xml.glob("*.xml"):
         for compound in ElementTree.parse(file).getroot().iter("compounddef"):
-            if compound.get("kind") in ("class", "struct", "union"):
-                classes.add(compound.findtext("compoundname"))
+            if compound.get("kind") in CLASSES:
                 nodes = [(compound, compound.findtext("compoundname"))]
             elif compound.get("kind") in ("namespace", "file"):
                 scope = compound.findtext("compoundname") + "::" if compound.get("kind") == "namespace" else ""
@@ -49,8 +48,13 @@ def declarations(xml, name):
 
 def top_level(xml, name):
     found = sorted(set(declarations(xml, name)))
-    classes = {qualified for _, kind, qualified in found if kind in ("class", "struct", "union")}
-    return [entry for entry in found if entry[2].rpartition("::")[0] not in classes]
+    classes = {qualified for _, kind, qualified in found if kind in CLASSES}
+    # In C, a struct and its typedef have one name.
+    return [
+        (line, kind, qualified)
+        for line, kind, qualified in found
+        if qualified.rpartition("::")[0] not in classes and (kind in CLASSES or qualified not in classes)
+    ]
 
 
 def markdown(xml, path):

@@ -37,12 +37,13 @@ highlight_language = "text"
 # Types that other projects document.
 nitpick_ignore_regex = [
     ("cpp:identifier", r"std(::.*)?|torch(::.*)?|u?int\d+_t|size_t|Derived"),
-    ("cpp:identifier", r"dropkit(::nn(::functional)?)?"),  # the namespaces themselves have no page
+    ("cpp:identifier", r"dropkit(::nn(::functional)?)?|DROPKIT_\w+"),  # namespaces have no page, macros no C++ name
 ]
 
 breathe_default_project = "dropkit"
 breathe_default_members = ("members", "undoc-members")
 breathe_show_include = False
+breathe_show_enumvalue_initializer = True
 
 
 def doxygen_settings(output):

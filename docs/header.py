@@ -17,20 +17,22 @@ HOLDER = re.compile(r"^TORCH_MODULE\((\w+)\);$")
 
 
 def escape(text):
-    return re.sub(r"([\\@#<>&])", r"\\\1", text)
+    # Within a word Doxygen takes @ as it is, and its escape too.
+    return re.sub(r"([\\#<>&]|(?<!\w)@)", r"\\\1", text)
 
 
 def described(lines):
     """The lines of one comment without their slashes: prose escaped, what is indented by three blanks as code."""
-    in_code = False
+    in_code, previous = False, ""
     for text in lines:
-        is_code = text.startswith("   ") and not text.startswith("     ")
+        is_code = text.startswith("   ") if in_code else bool(re.match(r" {3}\S", text))
         if is_code != in_code:
             in_code = is_code
             yield " @code{.cpp}" if in_code else " @endcode"
-        if not in_code and text.startswith("  1. "):
+        if re.match(r" {2}(1\.|-) ", text) and not previous.startswith("  "):
             yield ""  # a list starts a paragraph
         yield text if in_code else escape(text)
+        previous = text
     if in_code:
         yield " @endcode"
 

@@ -52,7 +52,7 @@ def text_of(page):
 
 
 def squeezed(text):
-    """Letters, digits and signs alone: quotes, dashes and blanks come out of typography changed."""
+    """The text without blanks, quotes, dashes and dots, which typography changes."""
     return re.sub(r"[\s\"'`*\u2018-\u201d\u2013\u2014\u2026.-]+", "", text)
 
 
@@ -68,12 +68,14 @@ def declarations(header):
             name = declared_name(line)
             if name:
                 behind = re.search(r"// (?:NOLINT: )?(.*)", line)
-                found.append((name, " ".join(comment) or (behind[1] if behind else "")))
-            if line.startswith("class ") or line.startswith("struct ") or line.startswith("typedef struct"):
+                holder = f"Holds a shared {name}Impl" if line.startswith("TORCH_MODULE") else ""
+                found.append((name, " ".join(comment) or (behind[1] if behind else holder)))
+            if line.startswith(("class ", "struct ", "typedef struct", "enum {")):
                 depth = 0 if line.rstrip().endswith(";") else 1
         elif re.match(r"\}.*;", line):
             depth = 0
-        comment = []
+        if not line.startswith("template"):
+            comment = []
     return found
 
 
@@ -101,8 +103,10 @@ def test_the_headers_are_read_as_they_are():
         names["dropkit.h"]
     )
     assert {"drop", "new_key", "Layer", "DropBlock2d", "LinearSchedule", "operator<<"} <= set(names["nn.h"])
-    exported = len(re.findall(r"^DROPKIT_API ", (ROOT / "include/dropkit/dropkit.h").read_text(), re.M))
-    assert len(names["dropkit.h"]) >= exported + 30
+    exported = re.findall(r"^DROPKIT_API .*", (ROOT / "include/dropkit/dropkit.h").read_text(), re.M)
+    assert len(exported) > 20
+    for line in exported:
+        assert declared_name(line) in names["dropkit.h"], line
 
 
 @pytest.mark.parametrize("header", HEADERS, ids=lambda header: header.name)
@@ -114,7 +118,7 @@ def test_every_declaration_is_there_with_its_comment(site, header):
     for name, comment in declarations(header):
         word = rf"(?<!\w){re.escape(name)}(?!\w)"
         assert any(re.search(word, signature) for signature in shown), f"{name} is missing"
-        assert comment or "TORCH_MODULE" in header.read_text(), f"{name} has no comment"
+        assert comment, f"{name} has no comment"
         assert squeezed(comment) in text, f"{name}: its comment is missing or cut: {comment}"
 
 

@@ -105,9 +105,10 @@ struct Spec {
 DROPKIT_API Status ParseSpec(std::string_view line, Spec* spec);
 // Reads a case line, SPEC[@P]; without @P, p is the method's or preset's default.
 DROPKIT_API Status ParseCase(std::string_view line, Spec* spec, float* p);
-// The short form has the keys that differ from the method's defaults, the full form every key and the draw's version
-// ("dropblock:...,draw=1"). Both parse back to an equal Spec. A released full line keeps its meaning for ever.
+// The short form has the keys that differ from the method's defaults, the full form every key and the draw's version.
 enum class SpecForm : uint8_t { kShort, kFull };
+// The spec's line ("dropblock:...,draw=1" in full). Both forms parse back to an equal Spec. A released full line keeps
+// its meaning for ever.
 DROPKIT_API std::string PrintSpec(const Spec& spec, SpecForm form = SpecForm::kShort);
 
 // What a binding must know of a method to choose the view: whether it has block or square sizes, which belong to axes.
@@ -221,6 +222,7 @@ struct Mask {
   Key key = nullptr;  // the key it was drawn with; fill=noise reads it again
   int64_t num_words() const { return (num_bits + 63) / 64; }
 };
+// What *threshold holds when p was NaN or outside [0, 1].
 inline constexpr uint64_t kBadThreshold = ~uint64_t{0};
 
 // Fills everything but the pointers. x's strides decide the memory order of the bits: channels last when x is dense so,
