@@ -209,7 +209,7 @@ def rehearsal(text):
         rest = without_options(words, "--epochs", "--train-size", "--test-size", "--seeds", "--threads")
         tiny = ["--epochs", "1", "--train-size", "64", "--test-size", "64", "--seeds", "0", "--threads", "1"]
         return [*rest, *tiny], None
-    if words[:2] == ["dropkit", "check"] and "--minutes" in words:
+    if words[:2] == ["dropkit", "check"] and not {"--case", "--cases"} & set(words):
         return [*without_options(words, "--minutes"), "--minutes", "0.02"], None
     return None
 
