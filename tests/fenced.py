@@ -6,6 +6,7 @@ Assumes a built program (DROPKIT_BIN, else build/dropkit) and the libraries besi
 """
 
 import dataclasses
+import importlib.util
 import os
 import pathlib
 import re
@@ -60,8 +61,6 @@ def all_blocks(*tags):
 
 
 def torch_folder():
-    import importlib.util
-
     return pathlib.Path(importlib.util.find_spec("torch").origin).parent
 
 
@@ -144,7 +143,7 @@ def configure_project(block, folder):
 
 def page_folder(base, page):
     """The folder where a page's blocks run: empty at first, but for the build that a checkout would have."""
-    folder = base / pathlib.Path(page).stem
+    folder = base / page.replace("/", "_")
     if not folder.exists():
         folder.mkdir(parents=True)
         (folder / "build").symlink_to(BUILD)

@@ -51,7 +51,7 @@ def test_projects(block, base):
     fenced.configure_project(block, fenced.page_folder(base, block.page) / f"project_{block.line}")
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", sorted({block.page for block in fenced.all_blocks("console", "python")}))
 def test_commands(page, base):
     folder = fenced.page_folder(base, page)
     for block in fenced.blocks_of(page):

@@ -43,9 +43,11 @@ def test_python(block, base):
     fenced.run_python(block, fenced.page_folder(base, block.page))
 
 
-@pytest.mark.parametrize("page", fenced.pages())
-def test_training(page, base):
-    for block in fenced.blocks_of(page):
-        for command in fenced.commands_of(block) if block.tag == "console" else []:
-            if command.needs_torch():
-                fenced.run_command(command, fenced.page_folder(base, page))
+COMMANDS = [
+    command for block in fenced.all_blocks("console") for command in fenced.commands_of(block) if command.needs_torch()
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: str(command.block))
+def test_training(command, base):
+    fenced.run_command(command, fenced.page_folder(base, command.block.page))
