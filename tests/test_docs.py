@@ -199,6 +199,13 @@ def test_every_preset_has_a_row_and_a_way_from_its_peer():
         dropkit("mask", case, "--shape", "1,2,28,28", "--seed", "0")
 
 
+def test_what_timm_drops_is_exact():
+    cases = [("timm:block=7@0.1", 28), ("timm:block=7@0.1", 14), ("timm:block=7@0.25", 7)]
+    drawn = [dropkit("mask", case, "--shape", f"1,1,{side},{side}", "--seed", "0") for case, side in cases]
+    told = [f"{float(field(text, 'expected drop')):.4f}"[1:] for text in drawn]
+    assert [word for word in words(section("docs/moving.md", "timm")) if word[0] == "."] == told
+
+
 def test_readme_lists_the_methods():
     rows = table("README.md", "method")
     assert [words(row[0])[0] for row in rows] == [method["name"] for method in listed()["methods"]]
