@@ -2,7 +2,7 @@
 #
 # CMake does the building (CMakePresets.json); this file only strings commands together. Everything is repeatable, and
 # needs root only where Debian packages are missing.
-.PHONY: build setup test lint format demo fuzz clean
+.PHONY: build setup test lint format docs demo fuzz install package clean
 .NOTPARALLEL:
 JOBS ?= $(shell nproc)
 PYTHON = .venv/bin/python
@@ -27,7 +27,6 @@ test: build lint
 	$(PYTHON) tests/slowest.py build/tests.xml 10; exit $$result
 
 # The program, both libraries of the core, and dropkit::nn.
-.PHONY: install package
 PREFIX ?= /usr/local
 install: build
 	cmake --build --preset default -j $(JOBS) --target dropkit dropkit_shared dropkit_nn
@@ -45,6 +44,10 @@ lint: setup
 
 format: setup
 	$(PYTHON) tests/lint.py --format
+
+docs: setup
+	.venv/bin/sphinx-build -W -n -q -E -b html -d build/doctrees docs build/site
+	@echo "The site starts at build/site/index.html"
 
 demo: build
 	build/dropkit train --task scenes --seeds 0 --methods none --methods none-10 --methods dropout@0.1 \
