@@ -13,8 +13,10 @@ namespace dropkit::cli {
 
 using Job = std::function<int()>;
 
+void AddExplain(CLI::App& app, Job& job);
 void AddMask(CLI::App& app, Job& job);
 void AddMethods(CLI::App& app, Job& job);
+void AddRates(CLI::App& app, Job& job);
 void AddTrain(CLI::App& app, Job& job);
 
 }  // namespace dropkit::cli

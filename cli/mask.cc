@@ -12,7 +12,6 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "cli/commands.h"
@@ -20,6 +19,8 @@
 #include "cli/npy.h"
 #include "cli/number.h"
 #include "cli/picture.h"
+#include "cli/shape.h"
+#include "cli/status.h"
 #include "dropkit/dropkit.h"
 #include "src/backend.h"
 #include "src/nearest.h"
@@ -41,34 +42,6 @@ struct MaskJob {
   View view;
   Exec exec;
 };
-
-// A wrong argument is exit code 2, whoever finds it; anything else is a failed job.
-void Check(const Status& status, const char* argument) {
-  if (status.ok()) return;
-  if (status.code() == Status::Code::kInvalid) throw CLI::ValidationError(argument, status.message());
-  throw std::runtime_error(std::string(argument) + ": " + status.message());
-}
-
-std::vector<int64_t> ReadShape(std::string_view text) {
-  constexpr auto kLargest = static_cast<uint64_t>(std::numeric_limits<int64_t>::max());
-  std::vector<int64_t> sizes;
-  int64_t elements = 1;
-  bool overflow = false;
-  for (size_t start = 0; start <= text.size();) {
-    const size_t comma = std::min(text.find(',', start), text.size());
-    sizes.push_back(static_cast<int64_t>(ReadNumber("--shape", text.substr(start, comma - start), kLargest)));
-    overflow |= sizes.back() != 0 && __builtin_mul_overflow(elements, sizes.back(), &elements);
-    start = comma + 1;
-  }
-  if (sizes.size() < 2 || sizes.size() > 5)
-    throw CLI::ValidationError("--shape", "'" + std::string(text) + "' has " + std::to_string(sizes.size()) +
-                                              " sizes; allowed are N,C and 0 to 3 spatial sizes: N,C  N,C,W  N,C,H,W  "
-                                              "N,C,D,H,W");
-  if (overflow)
-    throw CLI::ValidationError("--shape", "'" + std::string(text) + "' has too many elements; at most " +
-                                              std::to_string(kLargest) + " are allowed");
-  return sizes;
-}
 
 Layout ReadLayout(const std::string& text) {
   if (text == "first") return Layout::kChannelsFirst;
@@ -183,9 +156,8 @@ void PrintGains(const Mask& mask) {
 void PrintSetting(const MaskJob& job, const std::string& layout) {
   Line("case", PrintSpec(job.spec, SpecForm::kShort) + "@" + Print(job.p));
   Line("spec", PrintSpec(job.spec, SpecForm::kFull));
-  std::string shape;
-  for (int64_t size : job.shape) shape += (shape.empty() ? "" : ",") + std::to_string(size);
-  Line("shape", shape + ", first sample " + std::to_string(job.view.first_sample) + ", channels " + layout);
+  Line("shape",
+       ShapeText(job.shape) + ", first sample " + std::to_string(job.view.first_sample) + ", channels " + layout);
   Line("key", "seed " + std::to_string(job.key[0]) + ", offset " + std::to_string(job.key[1]));
   Line("backend", job.exec.backend);
 }

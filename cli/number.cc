@@ -21,9 +21,9 @@ std::string Print(float value) {
   return std::string(text, std::to_chars(text, text + sizeof(text), value).ptr);
 }
 
-std::string Print(double value) {
+std::string Print(double value, int digits) {
   char text[64];
-  return std::string(text, std::to_chars(text, text + sizeof(text), value, std::chars_format::general, 9).ptr);
+  return std::string(text, std::to_chars(text, text + sizeof(text), value, std::chars_format::general, digits).ptr);
 }
 
 }  // namespace dropkit::cli

@@ -16,8 +16,8 @@ uint64_t ReadNumber(const char* argument, std::string_view text, uint64_t larges
 
 // An f32 by the fewest digits that read back to it.
 std::string Print(float value);
-// An f64 by at most 9 digits, for people.
-std::string Print(double value);
+// An f64 by at most so many digits, for people.
+std::string Print(double value, int digits = 9);
 
 }  // namespace dropkit::cli
 

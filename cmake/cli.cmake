@@ -6,6 +6,8 @@ find_package(PNG REQUIRED)
 find_package(ZLIB REQUIRED)
 find_package(CLI11 CONFIG REQUIRED)
 find_package(nlohmann_json CONFIG REQUIRED)
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(CAIRO REQUIRED IMPORTED_TARGET cairo)
 
 set(commit_header ${PROJECT_BINARY_DIR}/generated/built_commit.h)
 add_custom_target(dropkit_commit ALL
@@ -19,6 +21,7 @@ list(FILTER cli_sources EXCLUDE REGEX "/main\\.cc$")
 add_library(dropkit_cli_parts STATIC ${cli_sources})
 target_include_directories(dropkit_cli_parts PUBLIC ${PROJECT_SOURCE_DIR} PRIVATE ${PROJECT_BINARY_DIR}/generated)
 target_link_libraries(dropkit_cli_parts PUBLIC dropkit CLI11::CLI11 nlohmann_json::nlohmann_json PNG::PNG ZLIB::ZLIB)
+target_link_libraries(dropkit_cli_parts PRIVATE PkgConfig::CAIRO)
 add_dependencies(dropkit_cli_parts dropkit_commit)
 
 add_executable(dropkit_cli cli/main.cc)

@@ -18,6 +18,7 @@ PROGRAM = os.environ.get("DROPKIT_BIN") or str(ROOT / "build" / "dropkit")
 GOLDEN = ROOT / "tests" / "golden" / "masks.txt"
 METHODS = ["dropout", "spatial_dropout", "drop_path", "dropblock", "cutout", "drop_connect"]
 PRESETS = ["paper", "recipe-a", "recipe-b", "torchvision", "timm", "miguelvr", "mmdet", "keras-cv", "dragon"]
+KNOWN = "known: train, mask, methods, explain, rates"
 DRAW = ["--shape", "2,3,8,8", "--seed", "1"]
 
 
@@ -83,8 +84,8 @@ def test_no_subcommand_shows_help_as_an_error():
 @pytest.mark.parametrize(
     "arguments, prefix, expected",
     [
-        (["mas"], "dropkit: ", ["unknown subcommand 'mas'", "did you mean 'mask'?", "known: train, mask, methods"]),
-        (["zzzzzzzz"], "dropkit: ", ["unknown subcommand 'zzzzzzzz'", "known: train, mask, methods"]),
+        (["mas"], "dropkit: ", ["unknown subcommand 'mas'", "did you mean 'mask'?", KNOWN]),
+        (["zzzzzzzz"], "dropkit: ", ["unknown subcommand 'zzzzzzzz'", KNOWN]),
         (["--versoin"], "dropkit: ", ["unknown option '--versoin'", "did you mean '--version'?"]),
         (["mask", "dropblock", "--shap", "1,2", "--seed", "1"], "dropkit mask: ", ["'--shap'", "mean '--shape'?"]),
         (["mask", "dropblock", "--shap=1,2", "--seed", "1"], "dropkit mask: ", ["'--shap'", "mean '--shape'?"]),
