@@ -143,13 +143,34 @@ void WriteText(const std::string& path, const std::string& text) {
 
 }  // namespace
 
+json ToJson(const std::vector<EpochPoint>& curve) {
+  json list = json::array();
+  for (const EpochPoint& point : curve) list.push_back({{"train", point.train}, {"clean", point.clean}});
+  return list;
+}
+
+std::vector<EpochPoint> CurveFromJson(const json& list) {
+  std::vector<EpochPoint> curve;
+  for (const json& point : list) curve.push_back({point.at("train"), point.at("clean")});
+  return curve;
+}
+
 json ToJson(const RunResult& result) {
   json erased = json::object();
   for (const auto& [side, accuracy] : result.erased) erased[std::to_string(side)] = accuracy;
-  json object = {{"task", result.task},     {"method", result.method},   {"spec", result.spec},
-                 {"p", result.p},           {"seed", result.seed},       {"epochs", result.epochs},
-                 {"train", result.train},   {"clean", result.clean},     {"erased", erased},
-                 {"commit", result.commit}, {"weights", result.weights}, {"sec_per_epoch", result.sec_per_epoch}};
+  json object = {{"task", result.task},
+                 {"method", result.method},
+                 {"spec", result.spec},
+                 {"p", result.p},
+                 {"seed", result.seed},
+                 {"epochs", result.epochs},
+                 {"train", result.train},
+                 {"clean", result.clean},
+                 {"erased", erased},
+                 {"commit", result.commit},
+                 {"weights", result.weights},
+                 {"sec_per_epoch", result.sec_per_epoch},
+                 {"curve", ToJson(result.curve)}};
   if (result.locmax) object["locmax"] = *result.locmax;
   return object;
 }
@@ -167,6 +188,7 @@ RunResult FromJson(const json& object) {
   for (const auto& [side, accuracy] : object.at("erased").items()) result.erased[std::stoi(side)] = accuracy;
   if (object.contains("locmax")) result.locmax = object.at("locmax").get<double>();
   result.sec_per_epoch = object.at("sec_per_epoch");
+  if (object.contains("curve")) result.curve = CurveFromJson(object.at("curve"));
   result.weights = object.at("weights");
   result.commit = object.at("commit");
   return result;
@@ -180,7 +202,7 @@ void WriteResults(const std::string& directory, const std::vector<RunResult>& re
 }
 
 void RemoveResults(const std::string& directory) {
-  for (const char* name : {"/results.json", "/results.csv"}) std::remove((directory + name).c_str());
+  for (const char* name : {"/results.json", "/results.csv", "/report.html"}) std::remove((directory + name).c_str());
 }
 
 std::string Table(const std::vector<RunResult>& results) {
