@@ -257,11 +257,11 @@ def test_report_is_written_beside_the_results(data, tmp_path):
     page.unlink()
     train(data, *args, "--resume", methods=("none", DROPBLOCK), expect=(0, 1))
     assert page.read_text().count("<img") == first.count("<img") > 0
-    # A job that fails before its first run ends leaves nothing of an earlier job's to be read as its own.
-    os.remove(page)
-    page.mkdir()
-    failed = train(data, *args, methods=("none",), expect=(1,))
-    assert "report.html" in failed.stderr and (out / "results.json").exists()
+    page.unlink()
+    (page / "in the way").mkdir(parents=True)
+    failed = train(data, *args, "--resume", methods=("none",), expect=(1,))
+    assert f"cannot write '{page}'" in failed.stderr and "report " not in failed.stdout
+    assert [r["seed"] for r in results(out)] == [4, 5]
 
 
 def test_cifar_10(tmp_path):

@@ -93,6 +93,7 @@ struct Outcome {
   std::vector<RunResult> results;
   std::vector<RunSamples> samples;  // of the first seed
   std::vector<std::string> complaints;
+  bool reported = false;  // report.html shows all of this
 };
 
 ReportInfo InfoOf(const TrainJob& job, const Options& options, const std::vector<std::string>& complaints) {
@@ -124,41 +125,44 @@ void PrintTable(const TrainJob& job, const std::vector<RunResult>& results) {
               job.task->channels == 1 ? "grey" : "the mean colour", Table(results).c_str());
 }
 
-// What `write` throws, added to `complaint`: the other runs still have their checkpoints and the table.
-void Attempt(const std::function<void()>& write, std::string* complaint) {
+// Does `work`; what it throws, or complains of, is said and kept.
+void Attempt(const RunSettings& run, const std::function<std::string()>& work, Progress& progress, Outcome* outcome) {
+  std::string complaint;
   try {
-    write();
+    complaint = work();
   } catch (const std::exception& error) {
-    *complaint += (complaint->empty() ? "" : "; ") + std::string(error.what());
+    complaint = error.what();
   }
+  if (complaint.empty()) return;
+  const std::string text = run.method.name + " seed " + std::to_string(run.seed) + ": " + complaint;
+  outcome->complaints.push_back(text);
+  progress.Say("dropkit train: " + text);
 }
 
+// Each of the three may fail without the others: there are still the checkpoints and the table.
 void RunOne(const TrainJob& job, const Options& options, const RunSettings& run, const Examples& examples,
             Progress& progress, Outcome* outcome) {
-  const bool sampled = !options.out.empty() && run.seed == job.seeds[0];
-  std::string complaint;
   const auto train = [&] {
+    const bool sampled = !options.out.empty() && run.seed == job.seeds[0];
     TrainedRun trained = Train(run, examples, sampled ? &job.dataset.class_names : nullptr, progress);
     outcome->results.push_back(trained.result);
     if (trained.samples) outcome->samples.push_back(std::move(*trained.samples));
-    complaint = Complaint(trained.result, job.dataset.classes);
+    return Complaint(trained.result, job.dataset.classes);
   };
-  Attempt(train, &complaint);
-  const auto complain = [&] {
-    if (!complaint.empty()) {
-      const std::string text = run.method.name + " seed " + std::to_string(run.seed) + ": " + complaint;
-      outcome->complaints.push_back(text);
-      progress.Say("dropkit train: " + text);
-    }
-    complaint.clear();
+  const auto write = [&] {
+    WriteResults(options.out, outcome->results);
+    return "";
   };
-  complain();
+  const auto report = [&] {
+    outcome->reported = false;
+    WriteReport(options.out, InfoOf(job, options, outcome->complaints), outcome->results, outcome->samples);
+    outcome->reported = true;
+    return "";
+  };
+  Attempt(run, train, progress, outcome);
   if (options.out.empty()) return;
-  Attempt([&] { WriteResults(options.out, outcome->results); }, &complaint);
-  Attempt(
-      [&] { WriteReport(options.out, InfoOf(job, options, outcome->complaints), outcome->results, outcome->samples); },
-      &complaint);
-  complain();
+  Attempt(run, write, progress, outcome);
+  Attempt(run, report, progress, outcome);
 }
 
 int TrainAll(const Options& options) {
@@ -176,7 +180,7 @@ int TrainAll(const Options& options) {
   }
   progress.Finish();
   PrintTable(job, outcome.results);
-  if (!options.out.empty()) std::printf("\nreport %s\n", ReportPath(options).c_str());
+  if (outcome.reported) std::printf("\nreport %s\n", ReportPath(options).c_str());
   if (std::fflush(stdout) != 0 || std::ferror(stdout)) throw std::runtime_error("standard output: cannot be written");
   return outcome.complaints.empty() ? 0 : kFailed;
 }
