@@ -21,28 +21,34 @@ dl.facts { display: grid; grid-template-columns: max-content 1fr; gap: 4px 18px;
 dl.facts dt { font-weight: 600; } dl.facts dd { margin: 0; min-width: 0; overflow-wrap: anywhere; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-size: 14px; font-variant-numeric: tabular-nums; }
-th, td { padding: 4px 8px; text-align: right; white-space: nowrap; }
+th, td { padding: 4px 8px; text-align: right; white-space: nowrap; vertical-align: top; }
 thead th { border-bottom: 2px solid #1b1b1b; vertical-align: bottom; }
 th.name, td.name { text-align: left; white-space: normal; overflow-wrap: anywhere; min-width: 150px; }
 tr.own td { border-top: 1px solid #bbb; } tr.own td.name { font-weight: 600; }
 tr.minus td { color: #333; } tr.minus td.name { padding-left: 22px; }
 .plot { margin: 12px 0 28px; }
-.plot svg { display: block; width: 100%; height: auto; }
+.plot svg { display: block; width: 100%; height: auto; margin-bottom: 8px; }
 .sample { margin: 0 0 32px; }
 .strip { display: flex; flex-wrap: wrap; gap: 8px 12px; align-items: flex-start; min-width: 0; }
-.strip figure { width: 116px; } .strip figure.wide { width: 170px; }
+.strip figure { width: 114px; } .strip figure.wide { width: 170px; }
+.sample > .strip { margin-bottom: 12px; }
 .strip figcaption { font-size: 12px; line-height: 1.3; margin-top: 3px; }
-.frame { position: relative; border: 1px solid #777; line-height: 0; overflow: hidden; }
-.frame img { display: block; width: 100%; height: auto; image-rendering: pixelated; }
+.frame { position: relative; border: 1px solid #777; width: fit-content; max-width: 100%; overflow: hidden; }
+.frame img { display: block; max-width: 100%; height: auto; image-rendering: pixelated; }
 .frame svg { position: absolute; inset: 0; width: 100%; height: 100%; }
 .method { display: grid; grid-template-columns: 210px minmax(0, 1fr); gap: 6px 18px; padding: 10px 0;
           border-top: 1px solid #ccc; break-inside: avoid; }
-.who { min-width: 0; overflow-wrap: anywhere; font-size: 14px; } .who b { display: block; }
+.who { min-width: 0; overflow-wrap: anywhere; font-size: 14px; }
+.who b, .who span { display: block; }
+@media (max-width: 900px) {
+  table { font-size: 13px; }
+  th, td { padding: 4px 5px; }
+  th.name, td.name { min-width: 120px; }
+}
 @media (max-width: 640px) {
   body { padding: 14px 12px 32px; }
   .method { grid-template-columns: minmax(0, 1fr); }
   .plot .scroll svg { min-width: 700px; }
-  dl.facts { grid-template-columns: minmax(0, 1fr); }
 }
 @media print {
   @page { margin: 14mm; }
@@ -81,6 +87,16 @@ std::string EscapeHtml(std::string_view text) {
     }
   }
   return escaped;
+}
+
+std::string Breakable(std::string_view name) {
+  std::string html;
+  for (const char c : name) {
+    if (c == '@') html += "<wbr>";
+    html += EscapeHtml({&c, 1});
+    if (c == ':' || c == ',' || c == '=') html += "<wbr>";
+  }
+  return html;
 }
 
 std::string PageStart(const std::string& title) {

@@ -10,6 +10,9 @@ namespace dropkit::cli {
 // `text` for between tags and inside quoted attributes.
 std::string EscapeHtml(std::string_view text);
 
+// The same of a method's name, which may break at its punctuation.
+std::string Breakable(std::string_view name);
+
 // Everything from the doctype to the start of the body's content, and everything after it. The page's own policy
 // forbids the browser to load anything.
 std::string PageStart(const std::string& title);

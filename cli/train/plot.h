@@ -17,15 +17,21 @@ struct Plot {
   std::string commands;  // for gnuplot
 };
 
-// One method's accuracy after every epoch; `look` picks colour, dash and marker: its place in the list of methods.
+// One method's accuracy after every epoch.
 struct MethodCurve {
-  size_t look = 0;
+  size_t place = 0;  // in the list of methods, which gives the curve its look
   std::string label;
   std::vector<Statistics> epochs;  // over the seeds
 };
 
-// Mean lines with bars from the lowest to the highest seed at some epochs. At least one curve must have a point.
+// All methods in one: mean lines, with bars from the lowest to the highest seed at some epochs. Every curve must have
+// a point.
 Plot PlotCurves(const std::string& accuracy_name, const std::vector<MethodCurve>& curves);
+
+// A panel a method: its mean line, a band from the lowest to the highest seed, and `reference`, if any,
+// dashed: one of the curves, or null. The
+// first third of the epochs may lie below the panels, which show what is left between methods after it.
+Plot PlotPanels(const std::vector<MethodCurve>& curves, const MethodCurve* reference);
 
 struct DifferencePanel {
   std::string title;
@@ -34,9 +40,6 @@ struct DifferencePanel {
 
 // Panels side by side: means with bars of a deviation to each side, and the single seeds below.
 Plot PlotDifferences(const std::vector<std::string>& labels, const std::vector<DifferencePanel>& panels);
-
-// Fits into `longest` characters: the middle of a longer one becomes "..".
-std::string Shorten(const std::string& text, size_t longest);
 
 }  // namespace dropkit::cli
 

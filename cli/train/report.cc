@@ -97,7 +97,7 @@ std::string TableRow(const ComparisonRow& row, const Methods& methods) {
   const bool own = row.base.empty();
   std::string html = std::string("<tr class=\"") + (own ? "own" : "minus") + "\"><td>" +
                      (own ? std::to_string(methods.Place(row.method) + 1) : "") + "</td><td class=\"name\">" +
-                     EscapeHtml(own ? row.method : "minus " + row.base) + "</td><td>" + std::to_string(row.count) +
+                     Breakable(own ? row.method : "minus " + row.base) + "</td><td>" + std::to_string(row.count) +
                      "</td>";
   for (size_t i = 0; i < row.cells.size(); ++i) html += "<td>" + Figures(CellText(row, i)) + "</td>";
   return html + "</tr>\n";
@@ -130,10 +130,12 @@ std::string TableSection(const Comparison& comparison, const Methods& methods, s
                   "standard deviation over seeds; below a method its differences to none, in points, paired by seed.",
                   "note");
   if (found) {
-    html += Element("p",
-                    "locmax: share of test scenes whose item the class activation map finds. Its level is the best of "
-                    "six on these very scenes, one for each run, so the figure flatters every method.",
-                    "note");
+    html += Element(
+        "p",
+        "locmax: share of test scenes whose item the class activation map finds. The level that an activation must "
+        "exceed is the best of six for these very scenes, chosen in each run, so the figure flatters every "
+        "method.",
+        "note");
   }
   return html + Element("p", SpreadNote(seeds), "note");
 }
@@ -168,6 +170,21 @@ std::vector<MethodCurve> Curves(const std::vector<RunResult>& results, const Met
   return curves;
 }
 
+const MethodCurve* Find(const std::vector<MethodCurve>& curves, size_t place) {
+  const auto found =
+      std::find_if(curves.begin(), curves.end(), [&](const MethodCurve& curve) { return curve.place == place; });
+  return found == curves.end() ? nullptr : &*found;
+}
+
+// Where all curves in one plot hide one another, each against none can still be seen.
+std::string PanelFigure(const std::vector<MethodCurve>& curves, const MethodCurve* none, size_t seeds) {
+  std::string caption = "The same curves one by one, without the low start of most.";
+  caption +=
+      seeds > 1 ? " Line: the mean over seeds; band: from the lowest to the highest seed" : " Line: the one seed";
+  if (none != nullptr) caption += "; dashed: " + none->label + ", for comparison";
+  return PlotFigure("method_curves", PlotPanels(curves, none), caption + ".");
+}
+
 std::string CurveSection(const ReportInfo& info, const std::vector<RunResult>& results, const Methods& methods,
                          size_t seeds) {
   const std::vector<MethodCurve> clean = Curves(results, methods, &EpochPoint::clean);
@@ -187,6 +204,7 @@ std::string CurveSection(const ReportInfo& info, const std::vector<RunResult>& r
                  "Clean test images after each epoch, nothing dropped: the first " +
                      std::to_string(std::min(kCurveImages, info.test_size)) + " of " + std::to_string(info.test_size) +
                      "." + bars + " Labels stand in the order in which the curves end, with the table's numbers.");
+  if (clean.size() > 1) html += PanelFigure(clean, Find(clean, methods.Place("none")), seeds);
   html += PlotFigure("train_curves", PlotCurves("accuracy in training", Curves(results, methods, &EpochPoint::train)),
                      "Training images during each epoch, with drops on: a method that drops much is low here, which "
                      "says nothing against it." +
@@ -221,8 +239,9 @@ std::string DifferenceSection(const Comparison& comparison, const Methods& metho
     if (std::any_of(panel.methods.begin(), panel.methods.end(), [](const auto* cell) { return cell != nullptr; }))
       panels.push_back(std::move(panel));
   }
-  const std::string spread = seeds > 1 ? "; bars: a sample standard deviation to each side; small rings: the single "
-                                         "seeds. What a bar that crosses the line says is: not told apart from none."
+  const std::string spread = seeds > 1 ? "; bars: a sample standard deviation to each side; rings: the single seeds. A "
+                                         "method with rings on both sides of the line is not told apart from " +
+                                             rows[0]->base + "."
                                        : ". One seed: no spread to show.";
   return html + PlotFigure("differences", PlotDifferences(labels, panels),
                            "Accuracy minus that of " + rows[0]->base +

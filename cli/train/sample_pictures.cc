@@ -13,7 +13,7 @@
 namespace dropkit::cli {
 namespace {
 
-constexpr int kMapPixels = 112;
+constexpr int kMapPixels = 112, kInputPixels = 168;  // of the screen; the page's styles leave room for as many
 constexpr uint8_t kDarkest = 30, kLightest = 215, kBlank = 255, kHatch = 60;
 constexpr int kHatchStep = 6;
 
@@ -48,10 +48,14 @@ void CheckMap(const MaskedMap& map) {
                            std::to_string(map.keep.size()) + " bits of a mask");
 }
 
-std::string Image(const Picture& picture, const std::string& description, const std::string& overlay) {
-  return "<div class=\"frame\"><img alt=\"" + EscapeHtml(description) + "\" width=\"" + std::to_string(picture.width) +
-         "\" height=\"" + std::to_string(picture.height) + "\" src=\"" + PngDataUri(picture) + "\">" + overlay +
-         "</div>";
+// Shown a whole number of times as large, so that every pixel is as wide as its neighbour, up to `longest` screen
+// pixels.
+std::string Image(const Picture& picture, int longest, const std::string& description, const std::string& overlay) {
+  const std::string source = PngDataUri(picture);  // which checks the sizes
+  const int scale = std::max(1, longest / std::max(picture.height, picture.width));
+  return "<div class=\"frame\"><img alt=\"" + EscapeHtml(description) + "\" width=\"" +
+         std::to_string(scale * picture.width) + "\" height=\"" + std::to_string(scale * picture.height) + "\" src=\"" +
+         source + "\">" + overlay + "</div>";
 }
 
 std::string Figure(const std::string& image, const std::string& caption, bool wide) {
@@ -83,18 +87,19 @@ std::string Outline(const Box& box, const std::string& colour, const std::string
 std::string ItemBox(const SampleImage& sample) { return sample.item ? Outline(*sample.item, "#fff", "") : ""; }
 
 std::string InputFigures(const SampleImage& sample) {
-  std::string html = Figure(Image(sample.image, "input image", Overlay(sample.image, ItemBox(sample))),
+  std::string html = Figure(Image(sample.image, kInputPixels, "input image", Overlay(sample.image, ItemBox(sample))),
                             sample.item ? "input; solid: the item's box" : "input", true);
   if (sample.erased) {
     const Box& square = *sample.erased;
     const std::string shape = Rectangle(square, "fill=\"#808080\"") + Outline(square, "#fff", "2 3");
     const int side = square.bottom - square.top;
-    html += Figure(Image(sample.image, "input image with a square erased", Overlay(sample.image, shape)),
+    html += Figure(Image(sample.image, kInputPixels, "input image with a square erased", Overlay(sample.image, shape)),
                    "with a square of " + std::to_string(side) + "x" + std::to_string(side) + " pixels erased", true);
   }
   return html;
 }
 
+// A box whose edges have crossed has none.
 int64_t Area(int height, int width) { return int64_t{1} * std::max(height, 0) * std::max(width, 0); }
 
 // Intersection over union, in per cent.
@@ -121,7 +126,7 @@ std::string ActivationFigure(const SampleImage& sample) {
     std::snprintf(text, sizeof text, "dashed: the box above %.2f", static_cast<double>(sample.level));
     caption += text;
   }
-  return Figure(Image(picture, caption, Overlay(picture, boxes)), caption, false);
+  return Figure(Image(picture, kMapPixels, caption, Overlay(picture, boxes)), caption, false);
 }
 
 std::string MapFigure(const MaskedMap& map) {
@@ -131,20 +136,20 @@ std::string MapFigure(const MaskedMap& map) {
                                 ? "nothing is dropped"
                                 : std::to_string(dropped) + " of " + std::to_string(map.keep.size()) + " dropped";
   const int scale = std::max(1, kMapPixels / std::max(map.height, map.width));
-  return Figure(Image(DrawMap(map, scale), map.title + ", " + share, ""), map.title + ": " + share, false);
+  return Figure(Image(DrawMap(map, scale), kMapPixels, map.title + ", " + share, ""), map.title + ": " + share, false);
 }
 
 std::string Prediction(const SampleImage& sample) {
   const auto verdict = [&](const std::string& predicted) {
     return predicted + (predicted == sample.label ? " (right)" : " (wrong)");
   };
-  std::string text = "predicts " + verdict(sample.predicted);
-  if (sample.erased) text += "; with the square erased " + verdict(sample.predicted_erased);
-  return text;
+  std::string html = Element("span", "prediction: " + verdict(sample.predicted));
+  if (sample.erased) html += Element("span", "square erased: " + verdict(sample.predicted_erased));
+  return html;
 }
 
 std::string MethodRow(const std::string& name, const SampleImage& sample) {
-  std::string html = "<div class=\"method\"><div class=\"who\">" + Element("b", name) + EscapeHtml(Prediction(sample)) +
+  std::string html = "<div class=\"method\"><div class=\"who\"><b>" + Breakable(name) + "</b>\n" + Prediction(sample) +
                      "</div>\n<div class=\"strip\">\n" + ActivationFigure(sample);
   for (const MaskedMap& map : sample.maps) html += MapFigure(map);
   return html + "</div></div>\n";
