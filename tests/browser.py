@@ -1,4 +1,4 @@
-"""A headless Chromium for tests, over the DevTools protocol on a pipe: pages, screenshots, and what the browser asked for.
+"""A headless Chromium for tests, over the DevTools protocol on a pipe: pages, screenshots, PDF, and events.
 
 Needs the program `chromium`. The browser may reach no host: every name resolves to nothing, and its own background
 services are off, so that a request in the net log is one that a page made.

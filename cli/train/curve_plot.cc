@@ -104,7 +104,7 @@ std::string DrawCurves(const std::vector<MethodCurve>& curves) {
 }
 
 constexpr size_t kPanelsAcross = 4;
-constexpr int kPanelHeight = 150, kPanelTop = 26, kPanelGap = 44, kPanelLeft = 72, kPanelBottom = 44;
+constexpr int kPanelHeight = 150, kPanelTop = 34, kPanelGap = 44, kPanelLeft = 72, kPanelBottom = 44;
 
 // The place of a panel's axes; those at the left and the lowest of a column carry the numbers.
 std::string PanelFrame(size_t index, size_t count, int height) {
