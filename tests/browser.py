@@ -7,10 +7,12 @@ services are off, so that a request in the net log is one that a page made.
 import base64
 import json
 import os
+import select
 import shutil
 import subprocess
 import tempfile
 
+PATIENCE = 120
 FLAGS = [
     "--headless=new",
     "--no-sandbox",
@@ -58,6 +60,13 @@ class Browser:
         os.close(command_read)
         os.close(answers_write)
         self.buffer, self.last, self.session, self.events = b"", 0, None, []
+        try:
+            self._attach()
+        except Exception:
+            self._end()
+            raise
+
+    def _attach(self):
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
@@ -70,16 +79,21 @@ class Browser:
         try:
             self.session = None
             self.call("Browser.close")
-            self.process.wait(timeout=20)
+            self.process.wait(timeout=PATIENCE)  # it writes the net log's end
         finally:
-            self.process.kill()
-            self.process.wait()
-            os.close(self.command)
-            os.close(self.answers)
-            shutil.rmtree(self.profile, ignore_errors=True)
+            self._end()
+
+    def _end(self):
+        self.process.kill()
+        self.process.wait()
+        os.close(self.command)
+        os.close(self.answers)
+        shutil.rmtree(self.profile, ignore_errors=True)
 
     def _message(self):
         while b"\0" not in self.buffer:
+            if not select.select([self.answers], [], [], PATIENCE)[0]:
+                raise RuntimeError(f"chromium said nothing for {PATIENCE} s")
             part = os.read(self.answers, 1 << 16)
             if not part:
                 raise RuntimeError("chromium ended")

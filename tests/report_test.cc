@@ -15,6 +15,7 @@
 #include <set>
 #include <sstream>
 #include <stdexcept>
+#include <thread>
 
 #include "cli/train/comparison.h"
 #include "cli/train/data_uri.h"
@@ -193,6 +194,26 @@ TEST(Report, ReplacesTheOldPageOrLeavesIt) {
   EXPECT_THROW(WriteReport(folder / "nowhere", job.info, job.results, {}), std::runtime_error);
 }
 
+TEST(Report, CountsRunsWithoutTheirCurve) {
+  SyntheticJob job = MakeJob("fashion", {"none", "dropout@0.1"}, 2, 4, 0);
+  EXPECT_FALSE(Has(PageOf(job), "Without a whole curve"));
+  job.results[1].curve.clear();
+  job.results[2].curve.pop_back();
+  EXPECT_TRUE(Has(PageOf(job), "Without a whole curve, and left out after its end: 2 of 4 runs."));
+}
+
+TEST(Report, IsTakenAwayWithTheResultsItShows) {
+  const Folder folder;
+  const SyntheticJob job = MakeJob("fashion", {"none"}, 1, 0, 0);
+  WriteResults(folder.path(), job.results);
+  WriteReport(folder.path(), job.info, job.results, {});
+  std::ofstream(folder / "other") << "stays";
+  RemoveResults(folder.path());
+  std::vector<std::string> left;
+  for (const auto& entry : fs::directory_iterator(folder.path())) left.push_back(entry.path().filename());
+  EXPECT_EQ(left, std::vector<std::string>{"other"});
+}
+
 TEST(Report, BlackAndWhiteMaps) {
   const MaskedMap map{"m", 1, 3, {-1, 0, 3}, {1, 0, 1}};
   const Picture picture = DrawMap(map, 8);
@@ -270,11 +291,16 @@ TEST(Gnuplot, TellsWhatWentWrong) {
   EXPECT_EQ(problem("exec <&-; exit 0"), "gnuplot gave no whole picture");
   EXPECT_EQ(problem("echo '<svg>'"), "gnuplot gave no whole picture");
   // What it started is stopped with it.
-  EXPECT_EQ(problem("sleep 600 & echo $! > " + folder.path() + "/pid; wait", std::chrono::milliseconds(700)),
-            "gnuplot did not end within 700 ms and was stopped");
+  EXPECT_EQ(problem("sleep 600 & echo $! > " + folder.path() + "/pid; wait", std::chrono::milliseconds(2000)),
+            "gnuplot did not end within 2000 ms and was stopped");
   const int child = std::atoi(ReadFile(folder / "pid").c_str());
   ASSERT_GT(child, 0);
-  const std::string state = ReadFile("/proc/" + std::to_string(child) + "/stat");
+  std::string state;
+  for (int tries = 0; tries < 500; ++tries) {
+    state = ReadFile("/proc/" + std::to_string(child) + "/stat");
+    if (state.empty() || Has(state, ") Z")) break;
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
   EXPECT_TRUE(state.empty() || Has(state, ") Z")) << state;
   fs::permissions(folder / "gnuplot", fs::perms::none);
   setenv("PATH", folder.path().c_str(), 1);

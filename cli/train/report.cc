@@ -185,12 +185,22 @@ std::string PanelFigure(const std::vector<MethodCurve>& curves, const MethodCurv
   return PlotFigure("method_curves", PlotPanels(curves, none), caption + ".");
 }
 
+// Checkpoints of older programs hold finished runs without their curves.
+std::string Incomplete(const std::vector<RunResult>& results) {
+  const auto without = std::count_if(results.begin(), results.end(), [](const RunResult& run) {
+    return run.curve.size() < static_cast<size_t>(std::max(run.epochs, 0));
+  });
+  if (without == 0) return "";
+  return Element("p", "Without a whole curve, and left out after its end: " + std::to_string(without) + " of " +
+                          std::to_string(results.size()) + " runs.");
+}
+
 std::string CurveSection(const ReportInfo& info, const std::vector<RunResult>& results, const Methods& methods,
                          size_t seeds) {
   const std::vector<MethodCurve> clean = Curves(results, methods, &EpochPoint::clean);
   size_t longest = 0;
   for (const MethodCurve& curve : clean) longest = std::max(longest, curve.epochs.size());
-  std::string html = "<h2>Accuracy over epochs</h2>\n";
+  std::string html = "<h2>Accuracy over epochs</h2>\n" + Incomplete(results);
   if (longest < 2) {
     return html + Element("p", longest == 0 ? "No epoch was recorded, so there is no curve."
                                             : "One epoch was trained: a point is no curve, and the table has it.");

@@ -96,7 +96,7 @@ void WriteResults(const std::string& directory, const std::vector<RunResult>& re
 }
 
 void RemoveResults(const std::string& directory) {
-  for (const char* name : {"/results.json", "/results.csv"}) std::remove((directory + name).c_str());
+  for (const char* name : {"/results.json", "/results.csv", "/report.html"}) std::remove((directory + name).c_str());
 }
 
 std::string Table(const std::vector<RunResult>& results) {
