@@ -46,7 +46,7 @@ std::vector<EpochPoint> CurveFromJson(const nlohmann::json& list);
 // results.json (a list) and results.csv in `directory`; throws std::runtime_error.
 void WriteResults(const std::string& directory, const std::vector<RunResult>& results);
 
-// Takes both files and the report away, where they are.
+// Takes both files and the page made of them (report.h) away, where they are.
 void RemoveResults(const std::string& directory);
 
 // A row a method with mean +- sample standard deviation over seeds, and below it the difference to `none`, and to
