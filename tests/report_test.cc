@@ -202,6 +202,39 @@ TEST(Report, CountsRunsWithoutTheirCurve) {
   EXPECT_TRUE(Has(PageOf(job), "Without a whole curve, and left out after its end: 2 of 4 runs."));
 }
 
+TEST(Report, PlotsEachAccuracyUnderItsName) {
+  SyntheticJob job = MakeJob("fashion", {"none", "dropout@0.1"}, 1, 3, 0);
+  for (RunResult& run : job.results) run.curve.assign(3, EpochPoint{90, 50});
+  const std::string page = PageOf(job);
+  const auto shows = [&](const std::string& figure, const std::string& number) {
+    const size_t start = page.find("id=\"" + figure + "\"");
+    const std::string plot = page.substr(start, page.find("</figure>", start) - start);
+    return std::regex_search(plot, std::regex("<text> *" + number + "</text>"));
+  };
+  EXPECT_TRUE(shows("clean_curves", "50") && shows("method_curves", "50") && shows("train_curves", "90"));
+  EXPECT_FALSE(shows("clean_curves", "90") || shows("method_curves", "90") || shows("train_curves", "50"));
+}
+
+TEST(Report, DrawsBoxesWhereTheyAre) {
+  SyntheticJob job = MakeJob("scenes", {"none"}, 1, 1, 1);
+  SampleImage& sample = job.samples[0].images[0];
+  sample.item = Box{0, 5, 10, 25};
+  sample.found = Box{0, 15, 10, 45};
+  sample.erased = Box{2, 6, 8, 13};
+  sample.level = 0.65f;
+  std::string page = PageOf(job);
+  EXPECT_EQ(Count(page, "<rect x=\"5\" y=\"0\" width=\"20\" height=\"10\" "), 4u);  // light around dark, twice
+  EXPECT_EQ(Count(page, "<rect x=\"15\" y=\"0\" width=\"30\" height=\"10\" "), 2u);
+  EXPECT_EQ(Count(page, "<rect x=\"6\" y=\"2\" width=\"7\" height=\"6\" "), 3u);
+  EXPECT_TRUE(Has(page, "dashed: the box above 0.65, overlap 25%"));
+  sample.found = Box{20, 30, 25, 35};
+  EXPECT_TRUE(Has(PageOf(job), "overlap 0%"));
+  sample.found.reset();
+  EXPECT_TRUE(Has(PageOf(job), "class activation; no box found"));
+  sample.activation.pop_back();
+  EXPECT_THROW(PageOf(job), std::runtime_error);
+}
+
 TEST(Report, IsTakenAwayWithTheResultsItShows) {
   const Folder folder;
   const SyntheticJob job = MakeJob("fashion", {"none"}, 1, 0, 0);
