@@ -130,6 +130,7 @@ TEST(SamplesTest, MapsAreMaskedAsTheLayersWouldUnderTheKey) {
         const int64_t channel = ChannelOf(map);
         const torch::Tensor keep = y[i].ne(0).to(torch::kUInt8);
         EXPECT_TRUE(keep.slice(0, 0, channel).all().item<bool>()) << "the first channel with a drop";
+        EXPECT_EQ(map.title.ends_with("(the first with a drop)"), !keep.all().item<bool>()) << map.title;
         const torch::Tensor given = torch::tensor(map.keep).reshape({map.height, map.width});
         EXPECT_TRUE(given.eq(keep[channel]).all().item<bool>()) << line;
         EXPECT_TRUE(torch::tensor(map.values).reshape_as(given).eq(values[0][channel]).all().item<bool>());

@@ -80,6 +80,7 @@ MaskedMap PlaneMap(const Site& site, const std::vector<uint8_t>& keep) {
   MaskedMap map{site.title + ", " + Size(planes), planes.height, planes.width, {}, {}};
   if (planes.channels > 1) {
     map.title += ", channel " + std::to_string(channel + 1) + " of " + std::to_string(planes.channels);
+    if (std::find(keep.begin(), keep.end(), 0) != keep.end()) map.title += " (the first with a drop)";
   }
   const float* values = planes.values.data_ptr<float>() + channel * size;
   map.values.assign(values, values + size);
