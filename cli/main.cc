@@ -52,5 +52,5 @@ void AddTrainName(CLI::App& app, Job&) {
 int main(int argc, char** argv) {
   using namespace dropkit::cli;
   if (argc > 1 && std::string_view(argv[1]) == "train") return BecomeTrain(argv);
-  return RunProgram(argc, argv, {AddTrainName, AddMask, AddMethods});
+  return RunProgram(argc, argv, {AddTrainName, AddMask, AddMethods, AddCheck});
 }

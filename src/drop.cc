@@ -114,6 +114,7 @@ Status Pack(const Spec& spec, Probability p, const uint8_t* keep, const View& x,
 Status Apply(const Mask& mask, Pass pass, const View& x, const View& y, const Exec& exec) {
   if (Status status = ValidateView("x", x, true); !status.ok()) return status;
   if (Status status = ValidateOutput(x, y); !status.ok()) return status;
+  if (Status status = ValidatePass(pass); !status.ok()) return status;
   if (Status status = ValidateMask(mask, x); !status.ok()) return status;
   if (mask.spec.fill == Fill::kNoise && pass == Pass::kForward && !mask.key) {
     return Status::Invalid("mask.key = null; allowed with fill=noise: the two words of the key");
@@ -129,6 +130,7 @@ Status Drop(const Spec& spec, Probability p, Key key, Pass pass, const View& x, 
             Mask* mask) {
   if (Status status = ValidateView("x", x, true); !status.ok()) return status;
   if (Status status = ValidateOutput(x, y); !status.ok()) return status;
+  if (Status status = ValidatePass(pass); !status.ok()) return status;
   if (Status status = Sample(spec, p, key, x, exec, mask); !status.ok()) return status;
   return Apply(*mask, pass, x, y, exec);
 }
