@@ -73,6 +73,7 @@ void FillBytes(const Case& c, Fenced* memory) {
 }
 
 size_t BytesToGive(const Case& c, const View& x) {
+  if (c.Elements() == 0) return 0;
   if (c.verb == Verb::kPack) return static_cast<size_t>(c.Elements());
   RateInfo info;
   if (c.verb != Verb::kSpread || !Rates(c.spec, 0.5f, x, &info).ok()) return 0;

@@ -184,6 +184,8 @@ Status ReadField(std::string_view word, Case* c) {
 Status Judge(const Case& c) {
   const bool apart = !c.in_place || c.x.expanded == 0;
   if (!apart) return Status::Invalid("inplace=yes; allowed with it: an order of x without expanded axes");
+  if (!c.p_in_memory && !(c.p >= 0.0f && c.p <= 1.0f))
+    return Status::Invalid("p=" + cli::Print(c.p) + "; allowed: 0 to 1, or any number with memory=yes");
   if (c.verb == Verb::kPack && (c.spec.method != Method::kDropout || c.spec.share != Share::kNone) && c.spoilt.empty())
     return Status::Invalid("verb=pack; allowed with it: dropout with share=none");
   return Status();

@@ -26,7 +26,7 @@ void DrawExtent(Random& random, int spatial_dims, Spec* spec) {
 }
 
 void DrawBlockKeys(Random& random, int spatial_dims, Spec* spec) {
-  static constexpr double kScales[] = {0.5, 0.5, 1.3, 1.3, 2.0, 0.0, 1000.0};
+  static constexpr double kScales[] = {0.1, 0.25, 0.5, 0.5, 0.9, 1.3, 1.3, 2.0, 0.0, 1000.0};
   DrawExtent(random, spatial_dims, spec);
   spec->region = random.OneIn(2) ? Region::kValid : Region::kWhole;
   if (spec->method == Method::kCutout) {
@@ -158,9 +158,9 @@ bool MakeSound(Case* c) {
   if (c->verb != Verb::kSpread && c->verb != Verb::kPack) c->one_in = Case().one_in;
   if (c->in_place) c->y = Order();
   if (c->threads == 1) c->runner = Runner::kPool;
-  if (c->spoilt.empty()) return true;
+  const bool bad_p = !(c->p >= 0.0f && c->p <= 1.0f);
+  if (c->spoilt.empty()) return c->p_in_memory || !bad_p;
   const bool splits = c->verb == Verb::kSplit;  // its parts would each be a call of their own
-  const bool bad_p = c->p_in_memory && !(c->p >= 0.0f && c->p <= 1.0f);
   return !splits && !bad_p && c->Elements() > 0 && FindSpoil(c->spoilt)->fits(*c);
 }
 
