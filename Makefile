@@ -16,12 +16,14 @@ build: setup
 setup:
 	./setup.sh
 
-# One run of ctest covers the plain and the sanitizer build, so its last line counts every test.
+# One run of ctest covers the plain and the sanitizer builds, so its last line counts every test.
 test: build lint
 	cmake --build --preset default -j $(JOBS)
 	cmake --preset sanitize
 	cmake --build --preset sanitize -j $(JOBS)
-	@DROPKIT_SANITIZED_TESTS=$(CURDIR)/build/sanitize ctest --preset default -j $(JOBS) --no-tests=error \
+	cmake --preset tsan
+	cmake --build --preset tsan -j $(JOBS)
+	@DROPKIT_SANITIZED_TESTS="$(CURDIR)/build/sanitize;$(CURDIR)/build/tsan" ctest --preset default -j $(JOBS) --no-tests=error \
 	  --output-junit $(CURDIR)/build/tests.xml; result=$$?; \
 	$(PYTHON) tests/slowest.py build/tests.xml 10; exit $$result
 
