@@ -2,7 +2,7 @@
 #
 # CMake does the building (CMakePresets.json); this file only strings commands together. Everything is repeatable, and
 # needs root only where Debian packages are missing.
-.PHONY: build setup test lint format demo clean
+.PHONY: build setup test soak lint format demo clean
 .NOTPARALLEL:
 JOBS ?= $(shell nproc)
 PYTHON = .venv/bin/python
@@ -26,6 +26,13 @@ test: build lint
 	@DROPKIT_SANITIZED_TESTS="$(CURDIR)/build/sanitize;$(CURDIR)/build/tsan" ctest --preset default -j $(JOBS) --no-tests=error \
 	  --output-junit $(CURDIR)/build/tests.xml; result=$$?; \
 	$(PYTHON) tests/slowest.py build/tests.xml 10; exit $$result
+
+# Long checks; what passed is recorded in docs/soak.md. The cases are new ones each time,
+# unless SOAK_SEED pins them.
+SOAK_MINUTES ?= 30
+SOAK_SEED ?=
+soak: build
+	$(PYTHON) tests/soak.py $(SOAK_MINUTES) $(SOAK_SEED)
 
 lint: setup
 	$(PYTHON) tests/lint.py
