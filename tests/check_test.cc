@@ -53,9 +53,9 @@ TEST(CheckTest, ASoundBackendPasses) {
 
 TEST(CheckTest, OneSeedIsOneRun) {
   const Target target{.backend = "cpu"};
-  const Limits limits{.seconds = 300, .cases = 200};
-  EXPECT_EQ(Check(target, 5, limits).tally.elements, Check(target, 5, limits).tally.elements);
-  EXPECT_NE(Check(target, 5, limits).tally.elements, Check(target, 6, limits).tally.elements);
+  const Extent extent{.seconds = 300, .cases = 200};
+  EXPECT_EQ(Check(target, 5, extent).tally.elements, Check(target, 5, extent).tally.elements);
+  EXPECT_NE(Check(target, 5, extent).tally.elements, Check(target, 6, extent).tally.elements);
 }
 
 TEST(CheckTest, AFlippedBitOfTheMask) {

@@ -52,13 +52,13 @@ bool RunAndCount(const Target& target, Case c, Report* report) {
 
 }  // namespace
 
-Report Check(const Target& target, uint64_t seed, const Limits& limits) {
+Report Check(const Target& target, uint64_t seed, const Extent& extent) {
   const Clock clock;
   const CrashReport crash_report;
   Report report;
   Random numbers(seed);
-  while (report.tally.cases < limits.cases && clock.Seconds() < limits.seconds) {
-    if (!RunAndCount(target, RandomCase(numbers.Word()), &report)) break;
+  while (report.tally.cases < extent.cases && clock.Seconds() < extent.seconds) {
+    if (!RunAndCount(target, RandomCase(numbers.Word(), extent.large), &report)) break;
   }
   report.seconds = clock.Seconds();
   return report;

@@ -17,9 +17,11 @@ struct Mismatch {
   std::string drawn;       // the case as it was drawn
 };
 
-struct Limits {
+// How much to check, and of what.
+struct Extent {
   double seconds = 60;
   int64_t cases = INT64_MAX;
+  bool large = false;  // large cases alone
 };
 
 struct Report {
@@ -28,8 +30,9 @@ struct Report {
   std::optional<Mismatch> mismatch;
 };
 
-// Case k is a function of (seed, k), so two runs with one seed do the same, as far as they go. Ends at a mismatch.
-Report Check(const Target& target, uint64_t seed, const Limits& limits);
+// Case k is a function of (seed, k, large), so two runs with one seed do the same, as far as they go. Ends at a
+// mismatch.
+Report Check(const Target& target, uint64_t seed, const Extent& extent);
 
 // One case as it is, neither shrunk nor drawn again.
 Report CheckOne(const Target& target, const Case& c);

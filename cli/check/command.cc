@@ -26,12 +26,13 @@ using check::Target;
 // As on the command line.
 struct CheckOptions {
   std::optional<std::string> backend, minutes, seed, cases, line, json;
+  bool large = false;
 };
 
 struct CheckJob {
   std::vector<Target> targets;
   uint64_t seed = 0;
-  check::Limits limits;
+  check::Extent extent;
   std::optional<check::Case> one;
 };
 
@@ -73,19 +74,20 @@ uint64_t SeedOfNow() {
 }
 
 // A number of cases alone takes as long as it takes; neither is a minute.
-check::Limits ReadLimits(const CheckOptions& options) {
-  check::Limits limits;
+check::Extent ReadExtent(const CheckOptions& options) {
+  check::Extent extent;
+  extent.large = options.large;
   if (options.cases) {
-    limits.cases = static_cast<int64_t>(ReadNumber("--cases", *options.cases, INT64_MAX));
-    limits.seconds = 1e9;
+    extent.cases = static_cast<int64_t>(ReadNumber("--cases", *options.cases, INT64_MAX));
+    extent.seconds = 1e9;
   }
-  if (options.minutes) limits.seconds = 60 * ReadMinutes(*options.minutes);
-  return limits;
+  if (options.minutes) extent.seconds = 60 * ReadMinutes(*options.minutes);
+  return extent;
 }
 
 CheckJob ReadOptions(const CheckOptions& options) {
   CheckJob job;
-  job.limits = ReadLimits(options);
+  job.extent = ReadExtent(options);
   job.seed = options.seed ? ReadNumber("--seed", *options.seed, UINT64_MAX) : SeedOfNow();
   if (options.line) {
     check::Case c;
@@ -133,12 +135,12 @@ void WriteJson(const std::string& path, const nlohmann::ordered_json& json) {
 
 int RunCheck(const CheckOptions& options) {
   CheckJob job = ReadOptions(options);
-  job.limits.seconds /= static_cast<double>(job.targets.size());
+  job.extent.seconds /= static_cast<double>(job.targets.size());
   if (!job.one) std::cout << "seed            " << job.seed << "\n" << std::flush;
   nlohmann::ordered_json reports = nlohmann::ordered_json::array();
   bool failed = false;
   for (const Target& target : job.targets) {
-    const Report report = job.one ? CheckOne(target, *job.one) : Check(target, job.seed, job.limits);
+    const Report report = job.one ? CheckOne(target, *job.one) : Check(target, job.seed, job.extent);
     PrintReport(target, report);
     reports.push_back(JsonOf(target, report));
     failed = failed || report.mismatch;
@@ -163,6 +165,7 @@ void AddCheck(CLI::App& app, Job& job) {
       ->type_name("NUMBER");
   command->add_option("--cases", options->cases, "how many, each backend; takes as long as that takes")
       ->type_name("NUMBER");
+  command->add_flag("--large", options->large, "only large cases on several threads");
   command->add_option("--case", options->line, "this case alone: the line that a mismatch prints")->type_name("LINE");
   command->add_option("--json", options->json, "write the summary to this file")->type_name("FILE");
   command->callback([options, &job] { job = [options] { return RunCheck(*options); }; });

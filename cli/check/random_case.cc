@@ -85,14 +85,14 @@ void Limit(int64_t most, Case* c) {
   while (c->Elements() > most) *std::max_element(c->sizes, c->sizes + kAxes) /= 2;
 }
 
-void DrawSizes(Random& random, Case* c) {
+void DrawSizes(Random& random, bool large, Case* c) {
   static constexpr int64_t kSmall[] = {1, 1, 2, 3, 4, 5, 7, 8, 9, 13, 16, 17, 31, 32, 33};
   static constexpr int64_t kEdges[] = {63, 64, 65, 127, 128, 129, 511, 512, 513, 1023, 1025};
   c->spatial_dims = static_cast<int>(random.Within(0, 3));
   c->sizes[0] = random.OneIn(4) ? random.Within(6, 40) : random.Within(1, 5);
   for (int i = 1; i < 2 + c->spatial_dims; ++i) c->sizes[i] = random.Of(kSmall);
   if (random.OneIn(4)) c->sizes[random.Within(0, 1 + c->spatial_dims)] = random.Of(kEdges);
-  if (random.OneIn(400)) {  // many tiles and tasks
+  if (random.OneIn(400) || large) {
     for (int i = 1; i < 2 + c->spatial_dims; ++i) c->sizes[i] = c->sizes[i] * 8 + random.Within(0, 7);
     c->sizes[random.Within(0, 1 + c->spatial_dims)] *= 37;
     Limit(200000, c);
@@ -164,13 +164,13 @@ bool MakeSound(Case* c) {
   return !splits && !bad_p && c->Elements() > 0 && FindSpoil(c->spoilt)->fits(*c);
 }
 
-Case RandomCase(uint64_t number) {
+Case RandomCase(uint64_t number, bool large) {
   static constexpr Verb kVerbs[] = {Verb::kSample, Verb::kSample, Verb::kDrop, Verb::kDrop,
                                     Verb::kSpread, Verb::kPack,   Verb::kSplit};
   static constexpr int64_t kOneIn[] = {2, 3, 3, 10, 40};
   Random random(number);
   Case c;
-  DrawSizes(random, &c);
+  DrawSizes(random, large, &c);
   c.spec = DrawSpec(random, c.spatial_dims);
   c.verb = random.Of(kVerbs);
   if (c.verb == Verb::kPack) {

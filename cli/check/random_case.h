@@ -6,9 +6,9 @@
 
 namespace dropkit::check {
 
-// A function of `number` alone. Most cases are small, since the reference is slow; one in some hundred spans many tiles
-// and tasks.
-Case RandomCase(uint64_t number);
+// A function of its arguments alone. Most cases are small, since the reference is slow; `large` ones, and one in some
+// hundred of the others, span many tiles and tasks and run on several threads.
+Case RandomCase(uint64_t number, bool large = false);
 
 // The same case with another key and other data.
 Case DrawAgain(const Case& c, int time);
