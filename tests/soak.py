@@ -17,8 +17,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "soak.md"
 HEAD = """# The last long check
 
-Written by `make soak`, which runs `dropkit check` ([check.md](check.md)) for half an hour or longer; recorded only
-when nothing failed.
+Written by `make soak`, which runs `dropkit check` ([check.md](check.md)) for long; recorded only when nothing failed.
 
 """
 
