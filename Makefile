@@ -2,7 +2,7 @@
 #
 # CMake does the building (CMakePresets.json); this file only strings commands together. Everything is repeatable, and
 # needs root only where Debian packages are missing.
-.PHONY: build setup test lint format docs demo fuzz install package clean
+.PHONY: build setup test soak lint format docs demo fuzz install package clean
 .NOTPARALLEL:
 JOBS ?= $(shell nproc)
 PYTHON = .venv/bin/python
@@ -17,12 +17,14 @@ build: setup
 setup:
 	./setup.sh
 
-# One run of ctest covers the plain and the sanitizer build, so its last line counts every test.
+# One run of ctest covers the plain and the sanitizer builds, so its last line counts every test.
 test: build lint
 	cmake --build --preset default -j $(JOBS)
 	cmake --preset sanitize
 	cmake --build --preset sanitize -j $(JOBS)
-	@DROPKIT_SANITIZED_TESTS=$(CURDIR)/build/sanitize ctest --preset default -j $(JOBS) --no-tests=error \
+	cmake --preset tsan
+	cmake --build --preset tsan -j $(JOBS)
+	@DROPKIT_SANITIZED_TESTS="$(CURDIR)/build/sanitize;$(CURDIR)/build/tsan" ctest --preset default -j $(JOBS) --no-tests=error \
 	  --output-junit $(CURDIR)/build/tests.xml; result=$$?; \
 	$(PYTHON) tests/slowest.py build/tests.xml 10; exit $$result
 
@@ -36,6 +38,13 @@ install: build
 package: build
 	cmake --build --preset default -j $(JOBS) --target dropkit dropkit_shared
 	umask 022; cpack --config build/CPackConfig.cmake -G DEB -B build/package
+
+# Long checks; what passed is recorded in docs/soak.md. The cases are new ones each time,
+# unless SOAK_SEED pins them.
+SOAK_MINUTES ?= 30
+SOAK_SEED ?=
+soak: build
+	$(PYTHON) tests/soak.py $(SOAK_MINUTES) $(SOAK_SEED)
 
 lint: setup
 	$(PYTHON) tests/lint.py

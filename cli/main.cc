@@ -56,5 +56,5 @@ int main(int argc, char** argv) {
   using namespace dropkit::cli;
   const bool trains = argc > 1 && std::string_view(argv[1]) == "train";
   if (const std::string program = trains ? TrainProgram() : ""; !program.empty()) return Become(program, argv);
-  return RunProgram(argc, argv, {AddTrainName, AddMask, AddMethods, AddExplain, AddRates});
+  return RunProgram(argc, argv, {AddTrainName, AddMask, AddMethods, AddExplain, AddRates, AddCheck});
 }

@@ -122,6 +122,7 @@ namespace {
 Status ApplyMask(const Mask& mask, Pass pass, const View& x, const View& y, const Exec& exec) {
   if (Status status = ValidateView("x", x, true); !status.ok()) return status;
   if (Status status = ValidateOutput(x, y); !status.ok()) return status;
+  if (Status status = ValidatePass(pass); !status.ok()) return status;
   if (Status status = ValidateMask(mask, x); !status.ok()) return status;
   if (mask.spec.fill == Fill::kNoise && pass == Pass::kForward && !mask.key && ElementsOf(x) > 0) {
     return Status::Invalid("mask.key = null; allowed with fill=noise: the two words of the key");
@@ -137,6 +138,7 @@ Status SampleAndApply(const Spec& spec, Probability p, Key key, Pass pass, const
                       const Exec& exec, Mask* mask) {
   if (Status status = ValidateView("x", x, true); !status.ok()) return status;
   if (Status status = ValidateOutput(x, y); !status.ok()) return status;
+  if (Status status = ValidatePass(pass); !status.ok()) return status;
   if (Status status = Sample(spec, p, key, x, exec, mask); !status.ok()) return status;
   return ApplyMask(*mask, pass, x, y, exec);
 }

@@ -1,7 +1,7 @@
 # Builds the fuzzers of fuzz/ and makes a test fuzz_<name> of each: the kept corpus, then new inputs from a fixed seed.
 #
 # The long run, which keeps what it finds in the build folder, is `make fuzz`.
-set(FUZZERS spec idx checkpoint)
+set(FUZZERS spec idx cifar checkpoint)
 
 find_program(FUZZ_COMPILER NAMES clang++ clang++-14)
 set(no_fuzzing "")
