@@ -2,11 +2,12 @@
 #
 # CMake does the building (CMakePresets.json); this file only strings commands together. Everything is repeatable, and
 # needs root only where Debian packages are missing.
-.PHONY: build setup test soak lint format demo clean
+.PHONY: build setup test lint format demo fuzz soak clean
 .NOTPARALLEL:
 JOBS ?= $(shell nproc)
 PYTHON = .venv/bin/python
 export CTEST_OUTPUT_ON_FAILURE = 1
+export FUZZ_MINUTES ?= 10
 
 # The program and what it links; the tests are built by `make test`.
 build: setup
@@ -47,6 +48,12 @@ demo: build
 	  --methods spatial_dropout@0.1 --methods dropblock:block=7@0.1 --out out/demo
 	@echo "One seed of part of the family. All of it, three seeds:"
 	@echo "  build/dropkit train --task scenes --seeds 0,1,2 --out out/scenes"
+
+# What is found stays in build/fuzz/found; FUZZ_MINUTES says how long, in all.
+fuzz: setup
+	cmake --preset default
+	cmake --build --preset default -j $(JOBS) --target fuzzers
+	tests/fuzz/run.sh build/fuzz
 
 clean:
 	rm -rf build out/demo

@@ -17,6 +17,8 @@ Status Guarded(Call call) {
     return Status::Unavailable("out of memory");
   } catch (const std::exception& error) {
     return Status::Internal(std::string("unexpected: ") + error.what());
+  } catch (...) {  // a caller's parallel-for may throw anything
+    return Status::Internal("unexpected: something that is no std::exception was thrown");
   }
 }
 

@@ -2,6 +2,8 @@
 // published settings were tuned with it.
 #include "methods.h"
 
+#include "number.h"
+
 namespace dropkit {
 namespace {
 
@@ -129,10 +131,10 @@ Status ValidateSpec(const Spec& spec) {
   }
   if (!IsFill(spec.fill_value)) return Bad(spec, "fill=nan; allowed: a number, noise");
   if (!IsGammaScale(spec.gamma_scale)) {
-    return Bad(spec, "gamma_scale=" + std::to_string(spec.gamma_scale) + "; allowed: a finite number >= 0");
+    return Bad(spec, "gamma_scale=" + PrintNumber(spec.gamma_scale) + "; allowed: a finite number >= 0");
   }
   if (spec.rate == Rate::kCalibrated && spec.gamma_scale != 1.0) {
-    return Bad(spec, "rate=calibrated contradicts gamma_scale=" + std::to_string(spec.gamma_scale) +
+    return Bad(spec, "rate=calibrated contradicts gamma_scale=" + PrintNumber(spec.gamma_scale) +
                          "; allowed with it: gamma_scale=1");
   }
   if (row.method == Method::kDropBlock && spec.anchor == Anchor::kAfter && spec.region == Region::kValid) {

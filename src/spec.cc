@@ -12,6 +12,7 @@
 #include "guarded.h"
 #include "methods.h"
 #include "nearest.h"
+#include "number.h"
 
 namespace dropkit {
 namespace {
@@ -46,14 +47,6 @@ template <typename Number>
 bool ReadNumber(std::string_view text, Number* value) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), *value);
   return error == std::errc() && end == text.data() + text.size();
-}
-
-// The shortest decimal that reads back as the same number.
-template <typename Number>
-std::string PrintNumber(Number value) {
-  char buffer[64];
-  const auto [end, error] = std::to_chars(buffer, buffer + sizeof(buffer), value);
-  return error == std::errc() ? std::string(buffer, end) : std::string();
 }
 
 // "7" or "3x5": one number for every axis, or one per axis.
@@ -262,21 +255,16 @@ Status ParseMemoised(std::string_view line, Spec* spec) {
       return Status();
     }
   }
-  if (Status status = ParseFresh(line, spec); !status.ok()) return status;
+  Spec parsed;
+  if (Status status = ParseFresh(line, &parsed); !status.ok()) return status;
   std::unique_lock lock(memo.mutex);
   if (memo.lines.size() >= Memo::kMost) memo.lines.clear();
-  memo.lines.emplace(line, *spec);
+  memo.lines.emplace(line, parsed);
+  *spec = parsed;
   return Status();
 }
 
-}  // namespace
-
-Status ParseSpec(std::string_view line, Spec* spec) {
-  if (!spec) return Status::Invalid("spec = null; allowed: a spec to fill");
-  return Guarded([&] { return ParseMemoised(line, spec); });
-}
-
-Status ParseCase(std::string_view line, Spec* spec, float* p) {
+Status ParseCaseLine(std::string_view line, Spec* spec, float* p) {
   if (!spec || !p) return Status::Invalid(std::string(spec ? "p" : "spec") + " = null; allowed: a place to fill");
   const size_t at = line.rfind('@');
   Spec parsed;
@@ -293,6 +281,22 @@ Status ParseCase(std::string_view line, Spec* spec, float* p) {
   *spec = parsed;
   *p = value;
   return Status();
+}
+
+}  // namespace
+
+Status ParseSpec(std::string_view line, Spec* spec) {
+  return Guarded([&] {
+    if (!spec) return Status::Invalid("spec = null; allowed: a spec to fill");
+    if (line.find('@') != std::string_view::npos) {
+      return Status::Invalid("spec " + Quoted(line) + ": @P belongs to a case; allowed: METHOD[:KEY=VALUE,...]");
+    }
+    return ParseMemoised(line, spec);
+  });
+}
+
+Status ParseCase(std::string_view line, Spec* spec, float* p) {
+  return Guarded([&] { return ParseCaseLine(line, spec, p); });
 }
 
 std::string PrintSpec(const Spec& spec, SpecForm form) {

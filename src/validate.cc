@@ -4,6 +4,7 @@
 #include <cstdlib>
 
 #include "methods.h"
+#include "number.h"
 
 namespace dropkit {
 namespace {
@@ -142,7 +143,7 @@ Status ValidateOutput(const View& x, const View& y) {
 
 Status ValidateProbability(Probability p) {
   if (p.device || (p.value >= 0.0f && p.value <= 1.0f)) return Status();
-  return Bad("p", std::to_string(p.value), "a number from 0 to 1");
+  return Bad("p", PrintNumber(p.value), "a number from 0 to 1");
 }
 
 Status ValidatePass(Pass pass) {

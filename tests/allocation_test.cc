@@ -6,6 +6,7 @@
 #include <new>
 
 #include "dropkit/dropkit.h"
+#include "dropkit/dropkit_c.h"
 
 namespace {
 std::atomic<int64_t> allocations{0};
@@ -61,6 +62,30 @@ TEST(AllocationTest, SteadyCallsAllocateNothing) {
     }
   }
   ASSERT_TRUE(SetThreads(0).ok());
+}
+
+// The C functions read their spec from text and write it into the mask, and that is free too.
+TEST(AllocationTest, SteadyCallsFromCAllocateNothing) {
+  const uint64_t key[2] = {1, 2};
+  const int64_t sizes[2] = {28, 28};
+  const char* spec = "dropblock:block=7,rate=calibrated,normalize=expected,fill=noise";
+  std::vector<float> in(8 * 16 * 28 * 28, 1.0f);
+  std::vector<uint64_t> bits(in.size() / 64);
+  std::vector<int64_t> kept(8);
+  uint64_t threshold = 0;
+  dropkit_view x;
+  dropkit_mask mask = {};
+  mask.bits = bits.data();
+  mask.kept = kept.data();
+  mask.threshold = &threshold;
+  ASSERT_EQ(dropkit_dense_view(in.data(), DROPKIT_F32, 8, 16, sizes, 2, DROPKIT_CHANNELS_FIRST, &x), DROPKIT_OK);
+  int64_t before = 0;
+  for (int i = 0; i < 100; ++i) {
+    if (i == 1) before = allocations;  // scratch and pool are made
+    if (dropkit_drop(spec, 0.1f, nullptr, key, DROPKIT_FORWARD, &x, &x, nullptr, &mask) != DROPKIT_OK) FAIL();
+    if (dropkit_apply(&mask, DROPKIT_BACKWARD, &x, &x, nullptr) != DROPKIT_OK) FAIL();
+  }
+  EXPECT_EQ(allocations - before, 0);
 }
 
 }  // namespace

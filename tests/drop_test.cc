@@ -347,7 +347,7 @@ TEST_F(DropTest, EmptyTensors) {
   for (const std::vector<int64_t>& shape :
        {std::vector<int64_t>{0, 3, 4, 5}, {2, 0, 4, 5}, {2, 3, 0, 5}, {2, 3, 4, 0}, {0, 0}}) {
     for (const char* line : {"dropout", "spatial_dropout", "drop_path", "dropblock", "cutout", "drop_connect",
-                             "dropblock:rate=calibrated"}) {
+                             "dropblock:rate=calibrated", "dropout:fill=noise"}) {
       const View x = DenseView(nullptr, DType::kF32, shape[0], shape[1], {shape.begin() + 2, shape.end()});
       MaskStorage storage;
       EXPECT_OK(storage.Reserve(Parsed(line), x));

@@ -20,9 +20,10 @@
 //     gives y bitwise equal to x but for a NaN's payload. A p read from memory that is NaN or outside [0, 1] makes
 //     every output NaN.
 //  6. The backward pass is the same Apply on the same bits; it is linear, so it differentiates again.
-//  7. Nothing here prints, aborts or throws: a must-use Status names the argument, its value and the values allowed,
-//  and
-//     then nothing has been written.
+//  7. Nothing here prints or aborts, and what returns a Status does not throw: a must-use Status names the argument,
+//  its
+//     value and the values allowed, and then nothing has been written. Functions that return text or a list can run out
+//     of memory (std::bad_alloc) and do nothing else.
 //
 // The draw is defined to the last bit in docs/draws.md. Functions are thread-safe unless they share an output or
 // scratch.
@@ -33,6 +34,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #if defined(_WIN32)
@@ -49,6 +51,8 @@ inline constexpr int kDrawVersion = 1;
 // The outcome of a call. Ok costs nothing; an error holds one sentence: argument, value, what is allowed.
 class [[nodiscard]] Status {
  public:
+  // kInvalid: an argument; kUnavailable: memory or a backend that is not there; kInternal: a fault of this library or
+  // of the caller's parallel-for.
   enum class Code : uint8_t { kOk, kInvalid, kUnavailable, kInternal };
   Status() = default;
   static Status Invalid(std::string message) { return Status(Code::kInvalid, std::move(message)); }
@@ -103,7 +107,8 @@ DROPKIT_API Status ParseSpec(std::string_view line, Spec* spec);
 // Reads a case line, SPEC[@P]; without @P, p is the method's or preset's default.
 DROPKIT_API Status ParseCase(std::string_view line, Spec* spec, float* p);
 // The short form has the keys that differ from the method's defaults, the full form every key and the draw's version
-// ("dropblock:...,draw=1"). Both parse back to an equal Spec. A released full line keeps its meaning for ever.
+// ("dropblock:...,draw=1"). Both parse back to an equal Spec; a Spec that no line gives prints as "(invalid spec)". A
+// released full line keeps its meaning for ever.
 enum class SpecForm : uint8_t { kShort, kFull };
 DROPKIT_API std::string PrintSpec(const Spec& spec, SpecForm form = SpecForm::kShort);
 
@@ -167,7 +172,7 @@ struct Probability {
 
 // Runs task(argument, i) for i in [0, count), on at most max_threads threads; returns when all are done.
 struct ParallelFor {
-  int max_threads = 0;
+  int max_threads = 0;  // 1 or less: everything runs on the calling thread and `run` is not called
   void (*run)(void* context, int64_t count, void (*task)(void* argument, int64_t index), void* argument) = nullptr;
   void* context = nullptr;
 };
@@ -183,7 +188,7 @@ struct Exec {
   size_t scratch_bytes = 0;
   ParallelFor parallel_for;  // run == null: the library's own pool, made on first use, anew in a forked child
 };
-// Threads of the library's own pool; 0 (the start value) means one per core. Takes effect at the next call.
+// Threads of the library's own pool, 0 to 1024; 0 (the start value) means one per core. Takes effect at the next call.
 DROPKIT_API Status SetThreads(int threads);
 
 // ---------------------------------------------------------------- Mask
@@ -208,7 +213,7 @@ struct Mask {
   int64_t* kept = nullptr;        // num_kept counts of kept elements: per sample; per (sample, channel) if over=plane
   int64_t num_kept = 0;
   int64_t total = 0;  // elements in the tensor
-  Key key = nullptr;  // the key it was drawn with; fill=noise reads it again
+  Key key = nullptr;  // the key it was drawn with, which fill=noise reads again; Spread and Pack leave it to the caller
   int64_t num_words() const { return (num_bits + 63) / 64; }
 };
 inline constexpr uint64_t kBadThreshold = ~uint64_t{0};
@@ -225,7 +230,7 @@ class DROPKIT_API MaskStorage {
   MaskStorage() = default;
   MaskStorage(const MaskStorage&) = delete;  // mask points into the object
   MaskStorage& operator=(const MaskStorage&) = delete;
-  Status Reserve(const Spec& spec, const View& x);  // Describe, and allocate
+  Status Reserve(const Spec& spec, const View& x);  // Describe, and allocate; if refused, the old mask stays
   Mask mask;
 
  private:
