@@ -20,7 +20,8 @@
 //     gives y bitwise equal to x but for a NaN's payload. A p read from memory that is NaN or outside [0, 1] makes
 //     every output NaN.
 //  6. The backward pass is the same Apply on the same bits; it is linear, so it differentiates again.
-//  7. Nothing here prints or aborts, and what returns a Status does not throw: a must-use Status names the argument, its
+//  7. Nothing here prints or aborts, and what returns a Status does not throw: a must-use Status names the argument,
+//  its
 //     value and the values allowed; then nothing has been written. Functions that return text or a list can run out of
 //     memory (std::bad_alloc) and do nothing else.
 //
