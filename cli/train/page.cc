@@ -41,8 +41,8 @@ tr.minus td { color: #333; } tr.minus td.name { padding-left: 22px; }
 .who { min-width: 0; overflow-wrap: anywhere; font-size: 14px; }
 .who b, .who span { display: block; }
 @media (max-width: 900px) {
-  table { font-size: 13px; }
-  th, td { padding: 4px 5px; }
+  table { font-size: 12px; }
+  th, td { padding: 4px; }
   th.name, td.name { min-width: 120px; }
 }
 @media (max-width: 640px) {
