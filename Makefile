@@ -2,11 +2,12 @@
 #
 # CMake does the building (CMakePresets.json); this file only strings commands together. Everything is repeatable, and
 # needs root only where Debian packages are missing.
-.PHONY: build setup test lint format demo clean
+.PHONY: build setup test soak lint format docs demo fuzz install package clean
 .NOTPARALLEL:
 JOBS ?= $(shell nproc)
 PYTHON = .venv/bin/python
 export CTEST_OUTPUT_ON_FAILURE = 1
+export FUZZ_MINUTES ?= 10
 
 # The program and what it links; the tests are built by `make test`.
 build: setup
@@ -16,14 +17,34 @@ build: setup
 setup:
 	./setup.sh
 
-# One run of ctest covers the plain and the sanitizer build, so its last line counts every test.
+# One run of ctest covers the plain and the sanitizer builds, so its last line counts every test.
 test: build lint
 	cmake --build --preset default -j $(JOBS)
 	cmake --preset sanitize
 	cmake --build --preset sanitize -j $(JOBS)
-	@DROPKIT_SANITIZED_TESTS=$(CURDIR)/build/sanitize ctest --preset default -j $(JOBS) --no-tests=error \
+	cmake --preset tsan
+	cmake --build --preset tsan -j $(JOBS)
+	@DROPKIT_SANITIZED_TESTS="$(CURDIR)/build/sanitize;$(CURDIR)/build/tsan" ctest --preset default -j $(JOBS) --no-tests=error \
 	  --output-junit $(CURDIR)/build/tests.xml; result=$$?; \
 	$(PYTHON) tests/slowest.py build/tests.xml 10; exit $$result
+
+# The program, both libraries of the core, and dropkit::nn.
+PREFIX ?= /usr/local
+install: build
+	cmake --build --preset default -j $(JOBS) --target dropkit dropkit_shared dropkit_nn
+	cmake --install build --prefix $(PREFIX)
+
+# A Debian package of what needs no LibTorch.
+package: build
+	cmake --build --preset default -j $(JOBS) --target dropkit dropkit_shared
+	umask 022; cpack --config build/CPackConfig.cmake -G DEB -B build/package
+
+# Long checks; what passed is recorded in docs/soak.md. The cases are new ones each time,
+# unless SOAK_SEED pins them.
+SOAK_MINUTES ?= 30
+SOAK_SEED ?=
+soak: build
+	$(PYTHON) tests/soak.py $(SOAK_MINUTES) $(SOAK_SEED)
 
 lint: setup
 	$(PYTHON) tests/lint.py
@@ -33,11 +54,21 @@ lint: setup
 format: setup
 	$(PYTHON) tests/lint.py --format
 
+docs: setup
+	.venv/bin/sphinx-build -W -n -q -E -b html -d build/doctrees docs build/site
+	@echo "The site starts at build/site/index.html"
+
 demo: build
 	build/dropkit train --task scenes --seeds 0 --methods none --methods none-10 --methods dropout@0.1 \
 	  --methods spatial_dropout@0.1 --methods dropblock:block=7@0.1 --out out/demo
 	@echo "One seed of part of the family. All of it, three seeds:"
 	@echo "  build/dropkit train --task scenes --seeds 0,1,2 --out out/scenes"
+
+# What is found stays in build/fuzz/found; FUZZ_MINUTES says how long, in all.
+fuzz: setup
+	cmake --preset default
+	cmake --build --preset default -j $(JOBS) --target fuzzers
+	tests/fuzz/run.sh build/fuzz
 
 clean:
 	rm -rf build out/demo

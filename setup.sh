@@ -21,6 +21,7 @@ readonly NEEDS=(
   "libclang-rt-14-dev /usr/lib/llvm-14/lib/clang/14.0.6/lib/linux/libclang_rt.fuzzer-x86_64.a"
   "valgrind valgrind"
   "dpkg-dev dpkg-shlibdeps"
+  "file file"
   "pkg-config pkg-config"
   "clang-tidy clang-tidy"
   "python3 python3"

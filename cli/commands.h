@@ -13,6 +13,7 @@ namespace dropkit::cli {
 
 using Job = std::function<int()>;
 
+void AddCheck(CLI::App& app, Job& job);
 void AddExplain(CLI::App& app, Job& job);
 void AddBench(CLI::App& app, Job& job);
 void AddMask(CLI::App& app, Job& job);

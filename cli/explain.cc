@@ -10,6 +10,7 @@
 #include <iostream>
 #include <limits>
 #include <memory>
+#include <numeric>
 #include <optional>
 #include <stdexcept>
 
@@ -89,17 +90,20 @@ struct Chosen {
   std::string seed_note;
 };
 
-// A seed that teaches: the first from 0 that drops something and keeps something.
+// A seed that teaches: the first from 0 that drops something and keeps something. Only cutout may have so many units
+// that fewer than 1000 seeds are tried.
 Chosen ChooseSeed(const Spec& spec, float p, const std::vector<int64_t>& shape) {
-  constexpr uint64_t kMostTries = 1000;
-  for (uint64_t seed = 0; seed < kMostTries; ++seed) {
-    const uint64_t key[2] = {seed, 0};
+  constexpr int64_t kMostSeeds = 1000, kMostWork = 50000000;
+  uint64_t key[2] = {0, 0};
+  const Numbers first = ComputeNumbers(spec, p, key, shape);
+  const int64_t work = std::accumulate(first.covering.begin(), first.covering.end(), first.rates.lanes);
+  const auto seeds = static_cast<uint64_t>(std::clamp(kMostWork / work, int64_t{1}, kMostSeeds));
+  for (; key[0] < seeds; ++key[0]) {
     Numbers numbers = ComputeNumbers(spec, p, key, shape);
     if (DropsAndKeeps(numbers))
       return {std::move(numbers), ", the first from 0 that drops something and keeps something"};
   }
-  const uint64_t key[2] = {0, 0};
-  return {ComputeNumbers(spec, p, key, shape), ", as none below 1000 both drops something and keeps something"};
+  return {first, ", as none below " + std::to_string(seeds) + " both drops something and keeps something"};
 }
 
 Chosen Compute(const ExplainOptions& options) {

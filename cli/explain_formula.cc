@@ -16,6 +16,12 @@ constexpr size_t kMostTerms = 6;  // of a sum written out
 
 double Used(const Numbers& numbers) { return static_cast<double>(numbers.rates.threshold) / 4294967296.0; }
 
+// p, or where steps of 2^-32 are coarse for it, what is used.
+std::string UsedText(const Numbers& numbers) {
+  const double asked = static_cast<double>(numbers.p), used = Used(numbers);
+  return std::abs(used - asked) <= 1e-6 * asked ? Print(numbers.p) : Six(used);
+}
+
 // "a * b" from the parts; "1" from none.
 std::string Product(const Lines& factors) {
   std::string text;
@@ -133,7 +139,7 @@ Lines Calibrated(const Numbers& numbers) {
 // The lines of rate=paper, plain and raw: a fraction of p, and gamma_scale where it is not 1.
 Lines Fraction(const Numbers& numbers) {
   const Spec& spec = numbers.spec;
-  Written top{"p", Print(numbers.p)}, bottom;
+  Written top{"p", UsedText(numbers)}, bottom;
   const Written block = Block(numbers), map = Map(numbers), fitting = Fitting(numbers);
   if (spec.rate == Rate::kPaper) {
     top = {top.letters + " * " + map.letters, top.numbers + " * " + map.numbers};
@@ -175,6 +181,13 @@ Lines KeptGainLines(const Numbers& numbers) {
     lines.push_back(head + (group.kept == 0 ? "0, as nothing was kept" : division + Six(numbers.gains[g])));
   }
   return lines;
+}
+
+// The law with letters, with numbers, and its result; or why it is 0.
+Lines DividedLines(const Numbers& numbers, const std::string& letters, const std::string& number, const char* none) {
+  const std::string law = "a = " + OneOver(letters);
+  if (numbers.gains[0] == 0.0) return {law, std::string("  = 0, as ") + none};
+  return {law, "  = " + OneOver(number), "  = " + Six(numbers.gains[0])};
 }
 
 }  // namespace
@@ -301,17 +314,14 @@ Lines KeptLines(const Numbers& numbers) {
 }
 
 Lines GainLines(const Numbers& numbers) {
-  const std::string gain = Six(numbers.gains[0]), expected = Six(numbers.rates.expected_drop);
   switch (numbers.spec.normalize) {
     case Normalize::kKept:
       return KeptGainLines(numbers);
     case Normalize::kExpected:
-      return {"a = 1 / (1 - expected dropped fraction)",
-              "  = " + (numbers.gains[0] == 0.0 ? "0, as all is expected to be dropped" : OneOver(expected)),
-              "  = " + gain};
+      return DividedLines(numbers, "expected dropped fraction", Six(numbers.rates.expected_drop),
+                          "all is expected to be dropped");
     case Normalize::kAsked:
-      return {"a = " + OneOver("p"), "  = " + (numbers.gains[0] == 0.0 ? "0, as p is 1" : OneOver(Print(numbers.p))),
-              "  = " + gain};
+      return DividedLines(numbers, "p", UsedText(numbers), "p is 1");
     case Normalize::kNone:
       break;
   }

@@ -3,8 +3,6 @@
 
 #include "cli/explain_numbers.h"
 
-#include <numeric>
-
 #include "cli/explain_formula.h"
 #include "cli/status.h"
 

@@ -319,6 +319,7 @@ std::string Rounded(float value) {
   std::string digits = text;
   digits.erase(digits.find_last_not_of('0') + 1);
   if (digits.back() == '.') digits.pop_back();
+  if (digits == "-0") digits = "0";
   return digits.size() > 8 || std::abs(value) > 1e6f ? Print(static_cast<double>(value), 3) : digits;
 }
 

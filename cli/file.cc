@@ -16,21 +16,36 @@ namespace {
   throw std::runtime_error("cannot write '" + path + "': " + std::strerror(error));
 }
 
+int Reason() { return errno != 0 ? errno : EIO; }
+
 // `path` is what messages name; `name` is what is opened.
 void WriteStraight(const std::string& path, const std::string& name, const std::function<void(std::FILE*)>& write) {
   std::FILE* file = std::fopen(name.c_str(), "wb");
   if (file == nullptr) Fail(path, errno);
-  errno = 0;  // what `write` could not write tells its reason here
+  errno = 0;
   try {
     write(file);
   } catch (...) {
+    const int error = std::ferror(file) != 0 ? Reason() : 0;
     std::fclose(file);
+    if (error != 0) Fail(path, error);  // says more than what the writer made of it
     throw;
   }
-  const bool bad = std::fflush(file) != 0 || std::ferror(file) != 0;
-  const int error = errno != 0 ? errno : EIO;
-  if (std::fclose(file) != 0) Fail(path, errno);
-  if (bad) Fail(path, error);
+  // The first failure is the one to tell: after it, closing may find nothing left to do.
+  int error = std::ferror(file) != 0 ? Reason() : 0;
+  if (error == 0 && std::fflush(file) != 0) error = Reason();
+  if (std::fclose(file) != 0 && error == 0) error = Reason();
+  if (error != 0) Fail(path, error);
+}
+
+// Where a chain of links ends, whether or not a file is there yet.
+std::filesystem::path EndOfLinks(std::filesystem::path path) {
+  std::error_code ignored;
+  constexpr int kMostLinks = 40;  // Linux's own limit
+  for (int i = 0; i < kMostLinks && std::filesystem::is_symlink(path, ignored); ++i) {
+    path = path.parent_path() / std::filesystem::read_symlink(path, ignored);
+  }
+  return path;
 }
 
 }  // namespace
@@ -40,7 +55,7 @@ void ReplaceFile(const std::string& path, const std::function<void(std::FILE*)>&
   std::error_code ignored;
   if (fs::exists(path, ignored) && !fs::is_regular_file(path, ignored)) return WriteStraight(path, path, write);
   // A link stays a link: what it points to is replaced.
-  const std::string target = fs::is_symlink(path, ignored) ? fs::weakly_canonical(path).string() : path;
+  const std::string target = EndOfLinks(path).string();
   const std::string temporary = target + ".tmp" + std::to_string(getpid());
   try {
     WriteStraight(path, temporary, write);

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <filesystem>
 #include <iostream>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 
@@ -28,22 +29,24 @@ std::string TrainProgram() {
 }
 
 // Returns only if it fails.
-int BecomeTrain(char** argv) {
-  const std::string program = TrainProgram();
-  if (program.empty()) {
-    std::cerr << "dropkit train: this build has no LibTorch; configure with -DDROPKIT_TORCH=ON to get it\n";
-    return 1;
-  }
+int Become(const std::string& program, char** argv) {
   execv(program.c_str(), argv);
   std::cerr << "dropkit train: " << program << ": cannot be started: " << std::strerror(errno) << "\n";
   return 1;
 }
 
-// For --help and for the list of known words only.
-void AddTrainName(CLI::App& app, Job&) {
-  app.add_subcommand("train", TrainProgram().empty()
-                                  ? "train a network with structured dropout (not in this build)"
-                                  : "train a small network on real images, once per method and seed, and compare");
+// The word: for --help, for the list of known words, and, where there is no such program, to say so.
+void AddTrainName(CLI::App& app, Job& job) {
+  const bool here = !TrainProgram().empty();
+  CLI::App* train =
+      app.add_subcommand("train", here ? "train a small network on real images, once per method and seed, and compare"
+                                       : "train a network with structured dropout (not in this build)");
+  train->allow_extras();
+  train->callback([&job] {
+    job = []() -> int {
+      throw std::runtime_error("this build has no LibTorch; configure with -DDROPKIT_TORCH=ON to get it");
+    };
+  });
 }
 
 }  // namespace
@@ -51,6 +54,7 @@ void AddTrainName(CLI::App& app, Job&) {
 
 int main(int argc, char** argv) {
   using namespace dropkit::cli;
-  if (argc > 1 && std::string_view(argv[1]) == "train") return BecomeTrain(argv);
-  return RunProgram(argc, argv, {AddTrainName, AddMask, AddMethods, AddExplain, AddRates, AddBench});
+  const bool trains = argc > 1 && std::string_view(argv[1]) == "train";
+  if (const std::string program = trains ? TrainProgram() : ""; !program.empty()) return Become(program, argv);
+  return RunProgram(argc, argv, {AddTrainName, AddMask, AddMethods, AddExplain, AddRates, AddCheck, AddBench});
 }

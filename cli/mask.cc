@@ -72,8 +72,9 @@ MaskJob ReadOptions(const MaskOptions& options) {
 
 std::runtime_error TooLarge(uint64_t bytes) {
   const std::optional<uint64_t> free = FreeMemory();
-  return std::runtime_error("--shape: out of memory: the mask takes at least " + std::to_string(bytes) + " bytes" +
-                            (free ? "; " + std::to_string(*free) + " are free" : ""));
+  return std::runtime_error(
+      "--shape: out of memory: the mask takes at least " + std::to_string(bytes) + " bytes" +
+      (free && bytes > *free ? "; " + std::to_string(*free) + " are free" : ", more than this process is granted"));
 }
 
 // The bytes that Draw and Elements will ask for, scratch aside; no overflow, since Describe refuses what has 2^60

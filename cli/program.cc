@@ -2,6 +2,7 @@
 #include "cli/program.h"
 
 #include <CLI/CLI.hpp>
+#include <csignal>
 #include <exception>
 #include <iostream>
 #include <new>
@@ -98,6 +99,7 @@ int Parse(int argc, char** argv, const std::vector<AddSubcommand>& subcommands) 
 }  // namespace
 
 int RunProgram(int argc, char** argv, const std::vector<AddSubcommand>& subcommands) {
+  std::signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is an error like a full disk, and not the end
   try {
     return Parse(argc, argv, subcommands);
   } catch (const std::exception& error) {

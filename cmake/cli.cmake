@@ -16,7 +16,7 @@ add_custom_target(dropkit_commit ALL
   BYPRODUCTS ${commit_header} COMMENT "" VERBATIM)
 
 # All but the two main functions; a program links what it names.
-file(GLOB cli_sources CONFIGURE_DEPENDS cli/*.cc cli/bench/*.cc)
+file(GLOB cli_sources CONFIGURE_DEPENDS cli/*.cc cli/check/*.cc cli/bench/*.cc)
 list(FILTER cli_sources EXCLUDE REGEX "/main\\.cc$")
 add_library(dropkit_cli_parts STATIC ${cli_sources})
 target_include_directories(dropkit_cli_parts PUBLIC ${PROJECT_SOURCE_DIR}

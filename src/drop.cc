@@ -55,13 +55,15 @@ Coverage HostCoverage(const Spec& spec, const Plan& plan, std::vector<CoverageCl
 }  // namespace
 
 Status ScratchBytes(const Spec& spec, const View& x, const Exec& exec, size_t* bytes) {
-  if (!bytes) return Status::Invalid("bytes = null; allowed: a place for the number");
-  Mask mask;
-  if (Status status = Describe(spec, x, &mask); !status.ok()) return status;
-  const Backend* backend;
-  if (Status status = FindBackend(exec, &backend); !status.ok()) return status;
-  *bytes = backend->scratch_bytes(spec, x, exec);
-  return Status();
+  return Guarded([&] {
+    if (!bytes) return Status::Invalid("bytes = null; allowed: a place for the number");
+    Mask mask;
+    if (Status status = Describe(spec, x, &mask); !status.ok()) return status;
+    const Backend* backend;
+    if (Status status = FindBackend(exec, &backend); !status.ok()) return status;
+    *bytes = backend->scratch_bytes(spec, x, exec);
+    return Status();
+  });
 }
 
 namespace {
@@ -78,7 +80,7 @@ Status WriteMask(const Spec& spec, Probability p, const void* source, const char
   Exec ready;
   if (Status status = Prepare(spec, x, exec, &backend, &ready); !status.ok()) return status;
   *mask = described;
-  if (mask->num_bits > 0) return Guarded([&] { return run(*backend, ready); });
+  if (mask->num_bits > 0) return run(*backend, ready);
   backend->finish_empty(p, *mask);
   return Status();
 }
@@ -87,33 +89,40 @@ Status WriteMask(const Spec& spec, Probability p, const void* source, const char
 
 Status Sample(const Spec& spec, Probability p, Key key, const View& x, const Exec& exec, Mask* mask) {
   const char* missing = "key = null; allowed: two words, seed and offset";
-  return WriteMask(spec, p, key, missing, x, exec, mask, [&](const Backend& backend, const Exec& ready) {
+  const auto run = [&](const Backend& backend, const Exec& ready) {
     mask->key = key;
     return backend.sample(spec, p, key, x, ready, mask);
-  });
+  };
+  return Guarded([&] { return WriteMask(spec, p, key, missing, x, exec, mask, run); });
 }
 
 Status Spread(const Spec& spec, Probability p, const uint8_t* seeds, const View& x, const Exec& exec, Mask* mask) {
   const char* missing = "seeds = null; allowed: one byte a unit";
-  return WriteMask(spec, p, seeds, missing, x, exec, mask, [&](const Backend& backend, const Exec& ready) {
+  const auto run = [&](const Backend& backend, const Exec& ready) {
     return backend.spread(spec, p, seeds, x, ready, mask);
-  });
+  };
+  return Guarded([&] { return WriteMask(spec, p, seeds, missing, x, exec, mask, run); });
 }
 
 Status Pack(const Spec& spec, Probability p, const uint8_t* keep, const View& x, const Exec& exec, Mask* mask) {
-  if (spec.method != Method::kDropout || spec.share != Share::kNone) {
+  const char* missing = "keep = null; allowed: one byte an element";
+  const auto run = [&](const Backend& backend, const Exec& ready) {
+    return backend.pack(spec, p, keep, x, ready, mask);
+  };
+  return Guarded([&] {
+    if (spec.method == Method::kDropout && spec.share == Share::kNone)
+      return WriteMask(spec, p, keep, missing, x, exec, mask, run);
     return Status::Invalid("spec = " + PrintSpec(spec) +
                            "; allowed for Pack: dropout with share=none, a unit an element");
-  }
-  const char* missing = "keep = null; allowed: one byte an element";
-  return WriteMask(spec, p, keep, missing, x, exec, mask, [&](const Backend& backend, const Exec& ready) {
-    return backend.pack(spec, p, keep, x, ready, mask);
   });
 }
 
-Status Apply(const Mask& mask, Pass pass, const View& x, const View& y, const Exec& exec) {
+namespace {
+
+Status ApplyMask(const Mask& mask, Pass pass, const View& x, const View& y, const Exec& exec) {
   if (Status status = ValidateView("x", x, true); !status.ok()) return status;
   if (Status status = ValidateOutput(x, y); !status.ok()) return status;
+  if (Status status = ValidatePass(pass); !status.ok()) return status;
   if (Status status = ValidateMask(mask, x); !status.ok()) return status;
   if (mask.spec.fill == Fill::kNoise && pass == Pass::kForward && !mask.key && ElementsOf(x) > 0) {
     return Status::Invalid("mask.key = null; allowed with fill=noise: the two words of the key");
@@ -122,15 +131,27 @@ Status Apply(const Mask& mask, Pass pass, const View& x, const View& y, const Ex
   Exec ready;
   if (Status status = Prepare(mask.spec, x, exec, &backend, &ready); !status.ok()) return status;
   if (ElementsOf(x) == 0) return Status();
-  return Guarded([&] { return backend->apply(mask, pass, x, y, ready); });
+  return backend->apply(mask, pass, x, y, ready);
+}
+
+Status SampleAndApply(const Spec& spec, Probability p, Key key, Pass pass, const View& x, const View& y,
+                      const Exec& exec, Mask* mask) {
+  if (Status status = ValidateView("x", x, true); !status.ok()) return status;
+  if (Status status = ValidateOutput(x, y); !status.ok()) return status;
+  if (Status status = ValidatePass(pass); !status.ok()) return status;
+  if (Status status = Sample(spec, p, key, x, exec, mask); !status.ok()) return status;
+  return ApplyMask(*mask, pass, x, y, exec);
+}
+
+}  // namespace
+
+Status Apply(const Mask& mask, Pass pass, const View& x, const View& y, const Exec& exec) {
+  return Guarded([&] { return ApplyMask(mask, pass, x, y, exec); });
 }
 
 Status Drop(const Spec& spec, Probability p, Key key, Pass pass, const View& x, const View& y, const Exec& exec,
             Mask* mask) {
-  if (Status status = ValidateView("x", x, true); !status.ok()) return status;
-  if (Status status = ValidateOutput(x, y); !status.ok()) return status;
-  if (Status status = Sample(spec, p, key, x, exec, mask); !status.ok()) return status;
-  return Apply(*mask, pass, x, y, exec);
+  return Guarded([&] { return SampleAndApply(spec, p, key, pass, x, y, exec, mask); });
 }
 
 namespace {
@@ -188,13 +209,16 @@ Status GainOfMask(const Mask& mask, Pass pass, int64_t n, int64_t c, DType dtype
 }  // namespace
 
 Status Rates(const Spec& spec, float p, const View& x, RateInfo* info) {
-  if (!info) return Status::Invalid("info = null; allowed: a place for the numbers");
-  return Guarded([&] { return RatesOf(spec, p, x, info); });
+  return Guarded([&] {
+    return info ? RatesOf(spec, p, x, info) : Status::Invalid("info = null; allowed: a place for the numbers");
+  });
 }
 
 Status GainOf(const Mask& mask, Pass pass, int64_t n, int64_t c, DType dtype, Gain* gain) {
-  if (!gain) return Status::Invalid("gain = null; allowed: a place for the numbers");
-  return Guarded([&] { return GainOfMask(mask, pass, n, c, dtype, gain); });
+  return Guarded([&] {
+    return gain ? GainOfMask(mask, pass, n, c, dtype, gain)
+                : Status::Invalid("gain = null; allowed: a place for the numbers");
+  });
 }
 
 }  // namespace dropkit

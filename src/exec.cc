@@ -13,6 +13,8 @@
 #include <thread>
 #include <vector>
 
+#include "guarded.h"
+
 namespace dropkit {
 namespace {
 
@@ -159,8 +161,10 @@ ParallelFor PoolParallelFor() { return {PoolThreads(), RunOnPool, nullptr}; }
 
 Status SetThreads(int threads) {
   if (threads < 0 || threads > kMostThreads) {
-    return Status::Invalid("threads = " + std::to_string(threads) + "; allowed: 0 (one per core) to " +
-                           std::to_string(kMostThreads));
+    return Guarded([&] {
+      return Status::Invalid("threads = " + std::to_string(threads) + "; allowed: 0 (one per core) to " +
+                             std::to_string(kMostThreads));
+    });
   }
   asked_threads.store(threads, std::memory_order_relaxed);
   return Status();

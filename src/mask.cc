@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "bits.h"
+#include "guarded.h"
 #include "methods.h"
 #include "plan.h"
 #include "validate.h"
@@ -35,6 +36,48 @@ bool IsDenseChannelsLast(const View& x) {
   return true;
 }
 
+Status DescribeMask(const Spec& spec, const View& x, Mask* mask) {
+  if (!mask) return Status::Invalid("mask = null; allowed: a mask to fill");
+  if (Status status = ValidateSpec(spec); !status.ok()) return status;
+  if (Status status = ValidateView("x", x, false); !status.ok()) return status;
+  Plan plan;
+  if (Status status = MakePlan(spec, x, &plan); !status.ok()) return status;
+  mask->spec = spec;
+  mask->spatial_dims = x.spatial_dims;
+  mask->samples = x.samples;
+  mask->channels = x.channels;
+  mask->first_sample = x.first_sample;
+  std::copy(x.size, x.size + 3, mask->size);
+  FiveAxes sizes = SizesOf(x);
+  for (int64_t& size : sizes) size = std::max<int64_t>(1, size);
+  if (plan.shares_batch) sizes[0] = 0;
+  if (plan.shares_channels) sizes[1] = 0;
+  if (!plan.has_map) sizes[2] = sizes[3] = sizes[4] = 0;
+  FiveAxes strides;
+  const int64_t bits = FillStrides(sizes, IsDenseChannelsLast(x), &strides);
+  mask->sample_stride = strides[0];
+  mask->channel_stride = strides[1];
+  std::copy(strides.begin() + 2, strides.end(), mask->stride);
+  mask->total = ElementsOf(x);
+  mask->num_bits = mask->total == 0 ? 0 : bits;
+  mask->num_kept = spec.over == Over::kPlane ? x.samples * x.channels : x.samples;
+  return Status();
+}
+
+// Places for the words and counts of `described`, in vectors that replace the old ones only when both were had.
+Status Grow(const Mask& described, std::vector<uint64_t>* words, std::vector<int64_t>* kept) {
+  const auto num_words = static_cast<size_t>(described.num_words()), num_kept = static_cast<size_t>(described.num_kept);
+  try {
+    std::vector<uint64_t> more_words(words->size() < num_words ? num_words : 0);
+    std::vector<int64_t> more_kept(kept->size() < num_kept ? num_kept : 0);
+    if (!more_words.empty()) words->swap(more_words);
+    if (!more_kept.empty()) kept->swap(more_kept);
+  } catch (const std::exception&) {
+    return Status::Unavailable("out of memory: a mask of " + std::to_string((num_words + num_kept) * 8) + " bytes");
+  }
+  return Status();
+}
+
 }  // namespace
 
 size_t SizeOf(DType dtype) {
@@ -63,7 +106,7 @@ View DenseView(void* data, DType dtype, int64_t samples, int64_t channels, const
   view.spatial_dims = static_cast<int>(sizes.size());
   view.first_sample = first_sample;
   for (size_t i = 0; i < std::min<size_t>(3, sizes.size()); ++i) view.size[i] = sizes[i];
-  if (!ValidateView("view", view, false).ok())
+  if (!Guarded([&] { return ValidateView("view", view, false); }).ok())
     return view;  // strides of unsound sizes would overflow; the caller is told later
   // Sizes of 0 must not read as shared axes.
   FiveAxes dims = SizesOf(view);
@@ -77,41 +120,14 @@ View DenseView(void* data, DType dtype, int64_t samples, int64_t channels, const
 }
 
 Status Describe(const Spec& spec, const View& x, Mask* mask) {
-  if (!mask) return Status::Invalid("mask = null; allowed: a mask to fill");
-  if (Status status = ValidateSpec(spec); !status.ok()) return status;
-  if (Status status = ValidateView("x", x, false); !status.ok()) return status;
-  Plan plan;
-  if (Status status = MakePlan(spec, x, &plan); !status.ok()) return status;
-  mask->spec = spec;
-  mask->spatial_dims = x.spatial_dims;
-  mask->samples = x.samples;
-  mask->channels = x.channels;
-  mask->first_sample = x.first_sample;
-  std::copy(x.size, x.size + 3, mask->size);
-  FiveAxes sizes = SizesOf(x);
-  for (int64_t& size : sizes) size = std::max<int64_t>(1, size);
-  if (plan.shares_batch) sizes[0] = 0;
-  if (plan.shares_channels) sizes[1] = 0;
-  if (!plan.has_map) sizes[2] = sizes[3] = sizes[4] = 0;
-  FiveAxes strides;
-  const int64_t bits = FillStrides(sizes, IsDenseChannelsLast(x), &strides);
-  mask->sample_stride = strides[0];
-  mask->channel_stride = strides[1];
-  std::copy(strides.begin() + 2, strides.end(), mask->stride);
-  mask->total = ElementsOf(x);
-  mask->num_bits = mask->total == 0 ? 0 : bits;
-  mask->num_kept = spec.over == Over::kPlane ? x.samples * x.channels : x.samples;
-  return Status();
+  return Guarded([&] { return DescribeMask(spec, x, mask); });
 }
 
 Status MaskStorage::Reserve(const Spec& spec, const View& x) {
-  if (Status status = Describe(spec, x, &mask); !status.ok()) return status;
-  try {
-    if (static_cast<int64_t>(words_.size()) < mask.num_words()) words_.resize(mask.num_words());
-    if (static_cast<int64_t>(kept_.size()) < mask.num_kept) kept_.resize(mask.num_kept);
-  } catch (const std::exception&) {
-    return Status::Unavailable("out of memory: a mask of " + std::to_string(mask.num_words() * 8) + " bytes");
-  }
+  Mask described = mask;
+  if (Status status = Describe(spec, x, &described); !status.ok()) return status;
+  if (Status status = Guarded([&] { return Grow(described, &words_, &kept_); }); !status.ok()) return status;
+  mask = described;
   mask.bits = words_.data();
   mask.kept = kept_.data();
   mask.threshold = &threshold_;
@@ -119,8 +135,9 @@ Status MaskStorage::Reserve(const Spec& spec, const View& x) {
 }
 
 Status Unpack(const Mask& mask, uint8_t* keep) {
-  if (Status status = ValidateMask(mask, ShapeOf(mask)); !status.ok()) return status;
-  if (!keep && mask.total > 0) return Status::Invalid("keep = null; allowed: one byte an element");
+  if (Status status = Guarded([&] { return ValidateMask(mask, ShapeOf(mask)); }); !status.ok()) return status;
+  if (!keep && mask.total > 0)
+    return Guarded([] { return Status::Invalid("keep = null; allowed: one byte an element"); });
   if (ElementsOf(ShapeOf(mask)) == 0) return Status();
   int64_t index = 0;
   for (int64_t n = 0; n < mask.samples; ++n) {

@@ -58,7 +58,7 @@ Status FillAxes(const Spec& spec, const View& x, Plan* plan) {
           "calibrated, plain, raw");
     }
     axis.before = BeforeOf(spec, axis.block);
-    axis.positions = spec.region == Region::kValid ? valid : axis.size;
+    axis.positions = spec.region == Region::kValid ? std::max<int64_t>(valid, 0) : axis.size;
     plan->valid_positions *= std::max<int64_t>(valid, 0);
     plan->block_cells *= axis.block;
     plan->positions *= axis.positions;

@@ -255,24 +255,16 @@ Status ParseMemoised(std::string_view line, Spec* spec) {
       return Status();
     }
   }
-  if (Status status = ParseFresh(line, spec); !status.ok()) return status;
+  Spec parsed;
+  if (Status status = ParseFresh(line, &parsed); !status.ok()) return status;
   std::unique_lock lock(memo.mutex);
   if (memo.lines.size() >= Memo::kMost) memo.lines.clear();
-  memo.lines.emplace(line, *spec);
+  memo.lines.emplace(line, parsed);
+  *spec = parsed;
   return Status();
 }
 
-}  // namespace
-
-Status ParseSpec(std::string_view line, Spec* spec) {
-  if (!spec) return Status::Invalid("spec = null; allowed: a spec to fill");
-  if (line.find('@') != std::string_view::npos) {
-    return Status::Invalid("spec " + Quoted(line) + ": @P belongs to a case; allowed: METHOD[:KEY=VALUE,...]");
-  }
-  return Guarded([&] { return ParseMemoised(line, spec); });
-}
-
-Status ParseCase(std::string_view line, Spec* spec, float* p) {
+Status ParseCaseLine(std::string_view line, Spec* spec, float* p) {
   if (!spec || !p) return Status::Invalid(std::string(spec ? "p" : "spec") + " = null; allowed: a place to fill");
   const size_t at = line.rfind('@');
   Spec parsed;
@@ -289,6 +281,22 @@ Status ParseCase(std::string_view line, Spec* spec, float* p) {
   *spec = parsed;
   *p = value;
   return Status();
+}
+
+}  // namespace
+
+Status ParseSpec(std::string_view line, Spec* spec) {
+  return Guarded([&] {
+    if (!spec) return Status::Invalid("spec = null; allowed: a spec to fill");
+    if (line.find('@') != std::string_view::npos) {
+      return Status::Invalid("spec " + Quoted(line) + ": @P belongs to a case; allowed: METHOD[:KEY=VALUE,...]");
+    }
+    return ParseMemoised(line, spec);
+  });
+}
+
+Status ParseCase(std::string_view line, Spec* spec, float* p) {
+  return Guarded([&] { return ParseCaseLine(line, spec, p); });
 }
 
 std::string PrintSpec(const Spec& spec, SpecForm form) {

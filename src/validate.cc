@@ -63,6 +63,27 @@ Status ValidateStrides(const std::string& name, const View& x) {
   return Status();
 }
 
+// First byte, and the byte after the last.
+struct Range {
+  uintptr_t begin, end;
+};
+
+Range RangeOf(const View& x) {
+  const FiveAxes sizes = SizesOf(x), strides = StridesOf(x);
+  int64_t lowest = 0, highest = 0;
+  for (int i = 0; i < 5; ++i) (strides[i] < 0 ? lowest : highest) += (sizes[i] - 1) * strides[i];
+  const auto width = static_cast<int64_t>(SizeOf(x.dtype));
+  const auto data = reinterpret_cast<uintptr_t>(x.data);
+  return {data + static_cast<uintptr_t>(lowest * width), data + static_cast<uintptr_t>((highest + 1) * width)};
+}
+
+// Both without gaps, so that a common byte is a common element.
+bool DenseRangesMeet(const View& x, const View& y) {
+  const Range a = RangeOf(x), b = RangeOf(y);
+  const auto bytes = static_cast<uintptr_t>(ElementsOf(x)) * SizeOf(x.dtype);
+  return a.end - a.begin == bytes && b.end - b.begin == bytes && a.begin < b.end && b.begin < a.end;
+}
+
 bool SameShape(const View& a, const View& b) { return a.spatial_dims == b.spatial_dims && SizesOf(a) == SizesOf(b); }
 
 }  // namespace
@@ -115,12 +136,19 @@ Status ValidateOutput(const View& x, const View& y) {
                  "x's, " + std::to_string(x_strides[i]) + ", when y.data is x.data");
     }
   }
+  if (y.data != x.data && DenseRangesMeet(x, y))
+    return Bad("y.data", "overlaps x", "x itself, or memory apart from it");
   return Status();
 }
 
 Status ValidateProbability(Probability p) {
   if (p.device || (p.value >= 0.0f && p.value <= 1.0f)) return Status();
   return Bad("p", PrintNumber(p.value), "a number from 0 to 1");
+}
+
+Status ValidatePass(Pass pass) {
+  if (pass == Pass::kForward || pass == Pass::kBackward) return Status();
+  return Bad("pass", std::to_string(static_cast<int>(pass)), "kForward (0), kBackward (1)");
 }
 
 Status ValidateMaskPointers(const Mask& mask) {

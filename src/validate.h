@@ -13,9 +13,11 @@ inline constexpr int64_t kMostElementsOfSample = int64_t{1} << 38;  // lanes sta
 
 // Shape, dtype, strides and sizes; data too when `data_is_used`. `name` is the argument's.
 Status ValidateView(const char* name, const View& x, bool data_is_used);
-// y can take the result of x: same shape and dtype, no axis of stride 0, not x's memory in another order.
+// y can take the result of x: same shape and dtype, no axis of stride 0, not x's memory in another order or
+// moved by some bytes. (Views with gaps may share a range of memory without sharing an element; they are believed.)
 Status ValidateOutput(const View& x, const View& y);
 Status ValidateProbability(Probability p);
+Status ValidatePass(Pass pass);
 // The pointers of a mask that is about to be written or read.
 Status ValidateMaskPointers(const Mask& mask);
 // A mask that is about to be read: its spec and pointers are sound, it is one for x's shape, its strides stay within

@@ -259,6 +259,34 @@ TEST_F(DropTest, OutputHasXsShapeAndPlaces) {
   ExpectRefused(Call(), {"when y.data is x.data"});
 }
 
+TEST_F(DropTest, PassIsOneOfTwo) {
+  const Pass pass = static_cast<Pass>(7);
+  ExpectRefused(Drop(spec_, 0.1f, key_, pass, x_, y_, exec_, &storage_.mask), {"pass = 7", "kForward (0)"});
+}
+
+TEST_F(DropTest, OutputIsXOrApartFromIt) {
+  for (const int64_t distance : {-1, 1, 119}) {  // elements between the starts of two views of 120
+    std::vector<float> both(360, -5.0f);
+    x_.data = both.data() + 120;
+    y_.data = both.data() + 120 + distance;
+    ExpectRefused(Call(), {"y.data = overlaps x", "memory apart from it"});
+    for (const float value : both) ASSERT_EQ(value, -5.0f);
+  }
+}
+
+// Two channels of one memory that holds them turn by turn: one range, no common element.
+TEST_F(DropTest, OutputMayInterleaveWithX) {
+  std::vector<float> both(240, 1.0f);
+  for (View* view : {&x_, &y_}) {
+    view->sample_stride *= 2, view->channel_stride *= 2;
+    for (int64_t& stride : view->stride) stride *= 2;
+  }
+  x_.data = both.data();
+  y_.data = both.data() + 1;
+  EXPECT_OK(Call());
+  for (size_t i = 0; i < both.size(); i += 2) ASSERT_EQ(both[i], 1.0f);
+}
+
 TEST_F(DropTest, ScratchSuffices) {
   spec_ = Parsed("dropblock:block=3,rate=calibrated");
   size_t bytes = 0;
@@ -386,6 +414,15 @@ TEST_F(DropTest, BadPFromMemoryPoisonsEveryOutput) {
       EXPECT_OK(Apply(storage_.mask, Pass::kBackward, x_, y_, exec_));
       for (const float value : out_) ASSERT_TRUE(std::isnan(value)) << backend;
     }
+  }
+}
+
+TEST_F(DropTest, RatesOfAnEmptyMap) {
+  RateInfo info;
+  for (const char* line : {"dropblock:block=3,clip=error", "dropblock:block=3,clip=none", "dropblock"}) {
+    EXPECT_OK(Rates(Parsed(line), 0.1f, DenseView(nullptr, DType::kF32, 2, 3, {4, 0}), &info));
+    EXPECT_GE(info.lanes, 0) << line;
+    EXPECT_GE(info.positions[1], 0) << line;
   }
 }
 

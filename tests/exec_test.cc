@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <set>
 #include <thread>
@@ -63,6 +64,58 @@ TEST(ExecTest, ForkedChildHasAPoolOfItsOwn) {
   ASSERT_EQ(waitpid(child, &status, 0), child);
   EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
   ExpectEachOnce(100);
+  ASSERT_TRUE(SetThreads(0).ok());
+}
+
+// A child that draws with the library's own pool; its exit code says whether every mask is `expected`.
+pid_t ForkToDraw(const Spec& spec, const View& x, const std::vector<uint64_t>& expected) {
+  const pid_t child = fork();
+  if (child != 0) return child;
+  alarm(60);  // a hang is a failure
+  const uint64_t key[2] = {3, 4};
+  bool equal = true;
+  for (const int threads : {3, 2, 3}) {
+    MaskStorage storage;
+    equal = equal && SetThreads(threads).ok() && storage.Reserve(spec, x).ok();
+    for (int i = 0; i < 20 && equal; ++i) {
+      equal = Sample(spec, 0.1f, key, x, Exec(), &storage.mask).ok() &&
+              std::equal(expected.begin(), expected.end(), storage.mask.bits);
+    }
+  }
+  _exit(equal ? 0 : 1);
+}
+
+// The workers of a data loader: two at once, forked after the pool was used, and while other threads are using it, so
+// that its locks may be held in the copy.
+TEST(ExecTest, TwoForkedChildrenDrawAtOnce) {
+  ASSERT_TRUE(SetThreads(3).ok());
+  Spec spec;
+  ASSERT_TRUE(ParseSpec("dropblock", &spec).ok());
+  const uint64_t key[2] = {3, 4};
+  const View x = DenseView(nullptr, DType::kF32, 8, 32, {28, 28});
+  MaskStorage storage;
+  ASSERT_TRUE(storage.Reserve(spec, x).ok() && Sample(spec, 0.1f, key, x, Exec(), &storage.mask).ok());
+  const std::vector<uint64_t> expected(storage.mask.bits, storage.mask.bits + storage.mask.num_words());
+  for (const bool busy : {false, true}) {
+    std::atomic<bool> stop{false};
+    std::vector<std::thread> users;
+    for (int i = 0; i < (busy ? 2 : 0); ++i) {
+      users.emplace_back([&] {
+        while (!stop) ExpectEachOnce(64);
+      });
+    }
+    for (int round = 0; round < 5; ++round) {
+      const pid_t children[2] = {ForkToDraw(spec, x, expected), ForkToDraw(spec, x, expected)};
+      ExpectEachOnce(100);
+      for (const pid_t child : children) {
+        int status = -1;
+        ASSERT_EQ(waitpid(child, &status, 0), child);
+        EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status << (busy ? ", pool busy" : "");
+      }
+    }
+    stop = true;
+    for (std::thread& user : users) user.join();
+  }
   ASSERT_TRUE(SetThreads(0).ok());
 }
 

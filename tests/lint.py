@@ -15,7 +15,7 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CPP = {".h", ".c", ".cc", ".cu"}
 SOURCE = CPP | {".py", ".sh", ".cmake"}
-BINARY = {".png", ".npy", ".gz"}
+BINARY = {".png", ".npy", ".gz", ".bin"}
 MAX_LINES = 599
 EMPTY_NAMES = {"utils", "util", "common", "helpers", "helper", "detail", "misc"}
 # Spelled in pieces, so that this file passes its own rules.

@@ -33,15 +33,20 @@ TEST(TaskTest, BelowIsUniform) {
 }
 
 // Items of one bright pixel value a label, so that what comes from where can be told.
-Images Items(int64_t count, uint8_t value) {
-  Images images{count, kItemSide, kItemSide, std::vector<uint8_t>(count * kItemSide * kItemSide, 0), {}};
+Images Items(int64_t count, uint8_t value, int side = kItemSide, int channels = 1) {
+  Images images{count, side, side, channels, std::vector<uint8_t>(count * side * side * channels, 0), {}};
   for (int64_t i = 0; i < count; ++i) {
     images.labels.push_back(static_cast<uint8_t>(i % 10));
     for (int row = 5; row < 25; ++row) {
-      for (int col = 6; col < 20; ++col) images.pixels[(i * kItemSide + row) * kItemSide + col] = value;
+      uint8_t* line = images.pixels.data() + ((i * side + row) * side) * channels;
+      std::fill(line + 6 * channels, line + 20 * channels, value);
     }
   }
   return images;
+}
+
+Dataset DataFor(const Task& task) {
+  return {Items(300, 255, task.side, task.channels), Items(200, 255, task.side, task.channels), 10, {}};
 }
 
 TEST(TaskTest, ScenesHoldTheItemWholeOverClutter) {
@@ -77,15 +82,15 @@ TEST(TaskTest, ScenesHoldTheItemWholeOverClutter) {
 }
 
 TEST(TaskTest, ErasedSquaresLieInTheItemAndRunsArePaired) {
-  Dataset dataset{Items(300, 255), Items(200, 255)};
   for (const Task& task : Tasks()) {
+    const Dataset dataset = DataFor(task);
     const Examples one = MakeExamples(task, dataset, 7, 128, 200), same = MakeExamples(task, dataset, 7, 128, 200),
                    other = MakeExamples(task, dataset, 8, 128, 200);
     EXPECT_EQ(one.train.pixels, same.train.pixels);
     EXPECT_EQ(one.test.pixels, other.test.pixels) << "the test images are the same for all seeds";
     ASSERT_EQ(one.erased.size(), task.erased.size());
     for (size_t k = 0; k < task.erased.size(); ++k) {
-      bool moved = false;
+      bool moved = false, reached = false;
       for (size_t i = 0; i < one.erased[k].size(); ++i) {
         const Box box = one.erased[k][i];
         EXPECT_EQ(box.bottom - box.top, task.erased[k]);
@@ -94,13 +99,45 @@ TEST(TaskTest, ErasedSquaresLieInTheItemAndRunsArePaired) {
         const Box item = task.clutter ? one.items[i] : Box{5, 6, 25, 20};
         EXPECT_GE(box.top, item.top - 5);
         EXPECT_GE(box.left, item.left - 6);
-        EXPECT_LE(box.bottom, item.top - 5 + kItemSide);
-        EXPECT_LE(box.right, item.left - 6 + kItemSide);
+        EXPECT_LE(box.bottom, item.top - 5 + task.side);
+        EXPECT_LE(box.right, item.left - 6 + task.side);
+        reached = reached || box.bottom == item.top - 5 + task.side;
         moved = moved || box.top != other.erased[k][i].top;
       }
       EXPECT_TRUE(moved) << "another seed has other squares";
+      EXPECT_TRUE(reached) << "squares reach the item's last row";
     }
   }
+}
+
+// The message of the error that a task gives for data; empty if it takes them.
+std::string Refusal(const Task& task, const Dataset& dataset, int64_t train_size = 64, int64_t test_size = 1) {
+  try {
+    CheckData(task, dataset, train_size, test_size);
+  } catch (const std::exception& error) {
+    return error.what();
+  }
+  return "";
+}
+
+TEST(TaskTest, DataThatDoNotFitAreRefusedAndTheRightTaskIsNamed) {
+  const Task &scenes = Tasks()[0], &fashion = Tasks()[1], &cifar = Tasks()[2];
+  for (const Task& task : Tasks()) EXPECT_EQ(Refusal(task, DataFor(task)), "") << task.name;
+  for (const Task* task : {&scenes, &fashion}) {
+    EXPECT_EQ(Refusal(*task, DataFor(cifar)), "data: colour 32x32 images; task " + task->name +
+                                                  " is defined for grey 28x28, and these are taken by --task cifar");
+  }
+  EXPECT_EQ(Refusal(cifar, DataFor(scenes)),
+            "data: grey 28x28 images; task cifar is defined for colour 32x32, and these are taken by --task scenes and "
+            "--task fashion");
+  const Dataset grey{Items(300, 255, 32), Items(200, 255, 32), 10, {}};
+  EXPECT_NE(Refusal(cifar, grey).find("grey 32x32 images"), std::string::npos);
+  EXPECT_NE(Refusal(cifar, grey).find("taken by no task"), std::string::npos);
+  Dataset one_class = DataFor(cifar);
+  one_class.classes = 1;
+  EXPECT_NE(Refusal(cifar, one_class).find("at least 2 classes"), std::string::npos);
+  EXPECT_NE(Refusal(cifar, DataFor(cifar), 301).find("--train-size 301: from 64 to 300"), std::string::npos);
+  EXPECT_NE(Refusal(cifar, DataFor(cifar), 64, 201).find("--test-size 201: from 1 to 200"), std::string::npos);
 }
 
 TEST(TaskTest, OverlapAndBoxes) {

@@ -1,14 +1,12 @@
 # dropkit_c.h from a language without its header: the shared library loaded by ctypes, on numpy's memory. Shows that the
 # structs are plain enough to be spelled by hand, and that their sizes and fields are those of the header.
 #
-# DROPKIT_SHARED names the library; without it one is linked from the static library (DROPKIT_STATIC, else build/).
+# DROPKIT_SHARED names the library, else it is build/libdropkit.so.
 
 import ctypes
 import os
 import pathlib
 import re
-import shutil
-import subprocess
 import threading
 import zlib
 
@@ -17,7 +15,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 HEADER = (ROOT / "include" / "dropkit" / "dropkit_c.h").read_text()
-STATIC = os.environ.get("DROPKIT_STATIC") or str(ROOT / "build" / "libdropkit.a")
+SHARED = os.environ.get("DROPKIT_SHARED") or str(ROOT / "build" / "libdropkit.so")
 FORWARD, BACKWARD = 0, 1
 DTYPES = {np.dtype(np.float32): 0, np.dtype(np.float16): 1, np.dtype(np.float64): 3}
 
@@ -83,13 +81,8 @@ class Gain(ctypes.Structure):
 
 
 @pytest.fixture(scope="module")
-def library(tmp_path_factory):
-    path = os.environ.get("DROPKIT_SHARED")
-    if not path:
-        path = str(tmp_path_factory.mktemp("shared") / "libdropkit.so")
-        whole = ["-Wl,--whole-archive", STATIC, "-Wl,--no-whole-archive"]
-        subprocess.run([shutil.which("c++"), "-shared", "-o", path, *whole, "-pthread"], check=True)
-    loaded = ctypes.CDLL(path)
+def library():
+    loaded = ctypes.CDLL(SHARED)
     for name in ("dropkit_last_error", "dropkit_version", "dropkit_build_info"):
         getattr(loaded, name).restype = ctypes.c_char_p
     return loaded

@@ -18,7 +18,7 @@ PROGRAM = os.environ.get("DROPKIT_BIN") or str(ROOT / "build" / "dropkit")
 GOLDEN = ROOT / "tests" / "golden" / "masks.txt"
 METHODS = ["dropout", "spatial_dropout", "drop_path", "dropblock", "cutout", "drop_connect"]
 PRESETS = ["paper", "recipe-a", "recipe-b", "torchvision", "timm", "miguelvr", "mmdet", "keras-cv", "dragon"]
-KNOWN = "known: train, mask, methods, explain, rates"
+KNOWN = "known: train, mask, methods, explain, rates, check"
 DRAW = ["--shape", "2,3,8,8", "--seed", "1"]
 
 
@@ -65,7 +65,7 @@ def test_version_is_one_line_with_the_draw_version():
 
 def test_help_names_every_subcommand_and_option():
     overview = succeed("--help")
-    for subcommand in ("train", "mask", "methods"):
+    for subcommand in ("train", "mask", "methods", "check"):
         assert re.search(rf"^  {subcommand} ", overview, re.M)
         assert f"Usage: dropkit {subcommand}" in succeed(subcommand, "--help")
     mask = succeed("mask", "--help")

@@ -58,6 +58,31 @@ def data(tmp_path_factory):
     return directory
 
 
+def cifar_records(count, classes, label_bytes, rng):
+    """Class k has a colour of its own over noise; planes of red, green and blue, one after the other."""
+    labels = np.arange(count) % classes
+    images = rng.integers(0, 60, (count, 3, 32, 32))
+    for image, label in zip(images, labels):
+        image += np.array([label * 7 % 10, label * 3 % 10, label // 10])[:, None, None] * 19
+    coarse = np.full((count, label_bytes - 1), 19)
+    return np.concatenate([coarse, labels[:, None], images.reshape(count, -1)], 1).astype(np.uint8).tobytes()
+
+
+def make_cifar10(directory, names=True):
+    rng = np.random.default_rng(10)
+    for batch in range(1, 6):
+        (directory / f"data_batch_{batch}.bin").write_bytes(cifar_records(60, 10, 1, rng))
+    (directory / "test_batch.bin").write_bytes(cifar_records(100, 10, 1, rng))
+    if names:
+        (directory / "batches.meta.txt").write_text("".join(f"colour{i}\n" for i in range(10)) + "\n")
+
+
+def make_cifar100(directory):
+    rng = np.random.default_rng(100)
+    (directory / "train.bin").write_bytes(cifar_records(300, 100, 2, rng))
+    (directory / "test.bin").write_bytes(cifar_records(100, 100, 2, rng))
+
+
 def command(data, *args, methods=("none",)):
     chosen = [word for method in methods for word in ("--methods", method)]
     tiny = [word for option, value in TINY.items() if option not in args for word in (option, value)]
@@ -119,6 +144,10 @@ def test_table_json_and_csv(data, tmp_path):
         assert set(r["erased"]) == {"6", "10", "14"}
         assert all(0 <= v <= 100 for v in [r["train"], r["clean"], *r["erased"].values()])
         assert r["sec_per_epoch"] > 0 and r["commit"] and len(r["weights"]) == 16
+        assert len(r["curve"]) == 6 and all(set(point) == {"train", "clean"} for point in r["curve"])
+        # All 100 test images are among the curve's, so its last point is the result.
+        assert r["curve"][-1] == {"train": r["train"], "clean": r["clean"]}
+        assert r["curve"][0]["train"] < r["curve"][-1]["train"]
     # The difference in the table is that of the files, paired by seed.
     clean = {(r["method"], r["seed"]): r["clean"] for r in found}
     difference = np.mean([clean[DROPBLOCK, s] - clean["none", s] for s in (0, 7)])
@@ -194,6 +223,91 @@ def test_killed_and_resumed_ends_with_the_same_weights(data, tmp_path, method):
     state = tensors(one)
     assert any(name.startswith("momentum.") for name in state) and "generator" in state
     assert state == tensors(other)
+
+
+def test_an_unfinished_checkpoint_without_a_curve_goes_on(data, tmp_path):
+    """As versions of before curves were kept wrote it: the same weights, and no curve, for its start is not known."""
+    args = ["--task", "fashion", "--epochs", 2, "--seeds", 0, "--out", tmp_path]
+    train(data, *args, expect=(0, 1))
+    whole = results(tmp_path)[0]
+    (checkpoint,) = tmp_path.glob("*.safetensors")
+    raw = checkpoint.read_bytes()
+    (length,) = struct.unpack("<Q", raw[:8])
+    header = json.loads(raw[8 : 8 + length])
+    state = json.loads(header["__metadata__"]["state"])
+    del state["curve"], state["result"]["curve"]
+    for done, curve in ((state, []), ({k: v for k, v in state.items() if k != "result"}, [])):
+        header["__metadata__"]["state"] = json.dumps(done)
+        text = json.dumps(header).encode()
+        checkpoint.write_bytes(struct.pack("<Q", len(text)) + text + raw[8 + length :])
+        train(data, *args, "--resume", expect=(0, 1))
+        found = results(tmp_path)[0]
+        assert found["curve"] == curve and found["weights"] == whole["weights"] and found["clean"] == whole["clean"]
+
+
+def test_report_is_written_beside_the_results(data, tmp_path):
+    out = tmp_path / "out"
+    args = ["--task", "fashion", "--epochs", 1, "--seeds", "4,5", "--out", out]
+    done = train(data, *args, methods=("none", DROPBLOCK), expect=(0, 1))
+    page = out / "report.html"
+    assert done.stdout.splitlines()[-1] == f"report {page}"
+    first = page.read_text()
+    assert DROPBLOCK in first and f"dropkit train --task fashion --data {data} --methods none" in first
+    # Finished runs still have their samples: they are made of the checkpoints' weights.
+    page.unlink()
+    train(data, *args, "--resume", methods=("none", DROPBLOCK), expect=(0, 1))
+    assert page.read_text().count("<img") == first.count("<img") > 0
+    page.unlink()
+    (page / "in the way").mkdir(parents=True)
+    failed = train(data, *args, "--resume", methods=("none",), expect=(1,))
+    assert f"cannot write '{page}'" in failed.stderr and "report " not in failed.stdout
+    assert [r["seed"] for r in results(out)] == [4, 5]
+
+
+def test_cifar_10(tmp_path):
+    make_cifar10(tmp_path)
+    args = ["--task", "cifar", "--epochs", 2, "--seeds", "0", "--out"]
+    for out in (tmp_path / "a", tmp_path / "b"):
+        train(tmp_path, *args, out, methods=("none", DROPBLOCK, "cutout:size=12,region=valid"), expect=(0, 1))
+    first, second = results(tmp_path / "a"), results(tmp_path / "b")
+    assert weights(tmp_path / "a") == weights(tmp_path / "b") and len(set(weights(tmp_path / "a").values())) == 3
+    for r in first:
+        assert r["task"] == "cifar" and set(r["erased"]) == {"8", "12", "16"}
+    assert [r["clean"] for r in first] == [r["clean"] for r in second]
+    assert "colour3" in (tmp_path / "a" / "report.html").read_text()
+    # 10 classes; only the stem sees the colours: 2 x 9 x 16 weights more than with grey images.
+    learnt = [v for k, v in tensors(next((tmp_path / "a").glob("*none*"))).items() if k.startswith("momentum.")]
+    assert sum(len(v) for v in learnt) == 4 * (42938 + 288)
+
+
+def test_cifar_10_learns_its_colours(tmp_path):
+    make_cifar10(tmp_path, names=False)
+    train(tmp_path, "--task", "cifar", "--epochs", 8, "--seeds", 0, "--out", tmp_path / "out")
+    assert results(tmp_path / "out")[0]["clean"] >= 50
+
+
+def test_cifar_100(tmp_path):
+    make_cifar100(tmp_path)
+    args = ["--task", "cifar", "--epochs", 1, "--seeds", "0", "--out"]
+    for out in (tmp_path / "a", tmp_path / "b"):
+        train(tmp_path, *args, out, methods=("drop_connect",), expect=(0, 1))
+    assert weights(tmp_path / "a") == weights(tmp_path / "b")
+    learnt = [v for k, v in tensors(next((tmp_path / "a").glob("*.safetensors"))).items() if k.startswith("momentum.")]
+    assert sum(len(v) for v in learnt) == 4 * (42938 + 288 + 90 * 33)  # the head has 33 parameters a class
+
+
+def test_data_of_another_task(data, tmp_path):
+    make_cifar10(tmp_path)
+    for task in ("scenes", "fashion"):
+        done = train(tmp_path, "--task", task, expect=(1,))
+        assert "colour 32x32" in done.stderr and "--task cifar" in done.stderr and not epoch_lines(done)
+    done = train(data, "--task", "cifar", expect=(1,))
+    assert "grey 28x28" in done.stderr and "--task scenes and --task fashion" in done.stderr
+    bare = subprocess.run([BIN, "train", "--task", "cifar"], capture_output=True, text=True, timeout=60)
+    assert bare.returncode == 2 and "--data" in bare.stderr and "data_batch_1.bin" in bare.stderr
+    (tmp_path / "data_batch_2.bin").write_bytes(b"")
+    done = train(tmp_path, "--task", "cifar", expect=(1,))
+    assert "data_batch_2.bin: truncated" in done.stderr and "3073 bytes" in done.stderr
 
 
 def test_bar_stays_within_the_terminal(data):

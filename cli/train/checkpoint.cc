@@ -8,6 +8,7 @@
 #include <cstring>
 #include <fstream>
 #include <iterator>
+#include <new>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 
@@ -49,10 +50,19 @@ size_t EntryBytes(const Blob& blob) {
   return bytes;
 }
 
+// json converts any number: one that no integer can hold would be undefined.
+template <typename Integer>
+std::vector<Integer> Integers(const json& list) {
+  for (const json& number : list) {
+    if (!number.is_number_integer()) throw std::out_of_range("not an integer");
+  }
+  return list.get<std::vector<Integer>>();
+}
+
 // One entry of the header, whose data start where those of the entry before it ended.
 Blob ReadEntry(const json& entry, const std::vector<uint8_t>& data, size_t* position) {
-  Blob blob{entry.at("dtype").get<std::string>(), entry.at("shape").get<std::vector<int64_t>>(), {}};
-  const auto offsets = entry.at("data_offsets").get<std::vector<uint64_t>>();
+  Blob blob{entry.at("dtype").get<std::string>(), Integers<int64_t>(entry.at("shape")), {}};
+  const auto offsets = Integers<uint64_t>(entry.at("data_offsets"));
   const size_t bytes = EntryBytes(blob);
   if (ElementSize(blob.dtype) == 0 || offsets.size() != 2 || offsets[0] != *position || offsets[1] < offsets[0] ||
       offsets[1] > data.size() || offsets[1] - offsets[0] != bytes) {
@@ -114,6 +124,8 @@ Checkpoint ReadCheckpoint(const std::string& path) {
   Checkpoint checkpoint;
   try {
     checkpoint = Parse(header, data);
+  } catch (const std::bad_alloc&) {
+    throw;  // the file is not to blame
   } catch (const std::exception&) {
     Refuse(path, "truncated or damaged: its header and its " + std::to_string(data.size()) + " bytes of data disagree");
   }

@@ -1,4 +1,4 @@
-// Reads IDX files through zlib, which passes plain files through unchanged.
+// Reads IDX files through zlib, which passes plain files through unchanged, and tells which format a directory has.
 // A header's counts are not believed before the bytes have arrived: memory grows with what is read.
 #include "cli/train/data.h"
 
@@ -6,14 +6,20 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <iterator>
 #include <memory>
 #include <stdexcept>
+
+#include "cli/train/cifar.h"
 
 namespace dropkit::cli {
 namespace {
 
 constexpr int64_t kMaxBytes = int64_t{1} << 31;  // a file that claims more is foreign
 constexpr int64_t kChunk = int64_t{1} << 20;
+constexpr uint32_t kFashionMnist = 0xC7A95B27u;  // Checksum() of the 60000 + 10000 images that Debian packages
+constexpr const char* kFashionNames[] = {"T-shirt/top", "trouser", "pullover", "dress", "coat",
+                                         "sandal",      "shirt",   "sneaker",  "bag",   "ankle boot"};
 
 struct Close {
   void operator()(gzFile_s* file) const { gzclose(file); }
@@ -50,25 +56,26 @@ uint32_t BigEndian(const uint8_t* bytes) {
   return uint32_t{bytes[0]} << 24 | uint32_t{bytes[1]} << 16 | uint32_t{bytes[2]} << 8 | bytes[3];
 }
 
+bool HasFile(const std::string& directory, const std::string& name) {
+  std::error_code ignored;
+  return std::filesystem::is_regular_file(std::filesystem::path(directory) / name, ignored);
+}
+
 // The file under its plain or its .gz name.
 std::string Find(const std::string& directory, const std::string& name) {
   for (const char* ending : {"", ".gz"}) {
-    const std::string path = (std::filesystem::path(directory) / (name + ending)).string();
-    std::error_code ignored;
-    if (std::filesystem::is_regular_file(path, ignored)) return path;
+    if (HasFile(directory, name + ending)) return (std::filesystem::path(directory) / (name + ending)).string();
   }
   Refuse("data directory " + directory,
          "no file " + name +
              ", plain or .gz; looked for {train,t10k}-{images-idx3,labels-idx1}-ubyte[.gz], which Debian's "
              "package dataset-fashion-mnist puts in " +
-             kDefaultData);
+             kDefaultData + ", and for the binary files of CIFAR-10 (data_batch_1.bin ...) and CIFAR-100 (train.bin)");
 }
 
-void CheckLabels(const std::string& path, const std::vector<uint8_t>& labels) {
-  const auto bad = std::find_if(labels.begin(), labels.end(), [](uint8_t label) { return label >= kClasses; });
-  if (bad == labels.end()) return;
-  Refuse(path, "label " + std::to_string(*bad) + " of item " + std::to_string(bad - labels.begin()) +
-                   "; labels from 0 to " + std::to_string(kClasses - 1) + " are allowed");
+bool HasIdx(const std::string& directory) {
+  const std::string name = "train-images-idx3-ubyte";
+  return HasFile(directory, name) || HasFile(directory, name + ".gz");
 }
 
 Images LoadPart(const std::string& directory, const std::string& part) {
@@ -81,11 +88,35 @@ Images LoadPart(const std::string& directory, const std::string& part) {
     Refuse(labels_path,
            std::to_string(num_labels) + " labels for the " + std::to_string(sizes[0]) + " images of " + images_path);
   }
-  CheckLabels(labels_path, images.labels);
   images.count = sizes[0];
   images.rows = sizes[1];
   images.cols = sizes[2];
   return images;
+}
+
+// Training can only learn the labels that it has, so one that the test alone has is a mistake in the files.
+int CountClasses(const std::string& directory, const Dataset& dataset) {
+  const uint8_t largest = *std::max_element(dataset.train.labels.begin(), dataset.train.labels.end());
+  const auto& tested = dataset.test.labels;
+  const auto bad = std::find_if(tested.begin(), tested.end(), [&](uint8_t label) { return label > largest; });
+  if (bad != tested.end()) {
+    Refuse(Find(directory, "t10k-labels-idx1-ubyte"),
+           "label " + std::to_string(*bad) + " of item " + std::to_string(bad - tested.begin()) +
+               "; the training labels allow 0 to " + std::to_string(largest));
+  }
+  return largest + 1;
+}
+
+Dataset LoadIdx(const std::string& directory) {
+  Dataset dataset;
+  dataset.train = LoadPart(directory, "train");
+  dataset.test = LoadPart(directory, "t10k");
+  if (dataset.train.rows != dataset.test.rows || dataset.train.cols != dataset.test.cols) {
+    Refuse("data directory " + directory, "training and test images differ in size");
+  }
+  dataset.classes = CountClasses(directory, dataset);
+  if (Checksum(dataset) == kFashionMnist) dataset.class_names = {std::begin(kFashionNames), std::end(kFashionNames)};
+  return dataset;
 }
 
 uint32_t Extend(uint32_t crc, const std::vector<uint8_t>& bytes) {
@@ -125,11 +156,24 @@ std::vector<int64_t> ReadIdx(const std::string& path, int rank, std::vector<uint
 }
 
 Dataset LoadDataset(const std::string& directory) {
-  Dataset dataset{LoadPart(directory, "train"), LoadPart(directory, "t10k")};
-  if (dataset.train.rows != dataset.test.rows || dataset.train.cols != dataset.test.cols) {
-    Refuse("data directory " + directory, "training and test images differ in size");
+  std::vector<std::string> formats;
+  if (HasIdx(directory)) formats.push_back("IDX");
+  for (const CifarFormat& format : CifarFormats()) {
+    const auto has = [&](const std::string& name) { return HasFile(directory, name); };
+    if (has(format.test) || std::any_of(format.train.begin(), format.train.end(), has)) formats.push_back(format.name);
   }
-  return dataset;
+  if (formats.size() > 1) {
+    Refuse("data directory " + directory,
+           "files of " + formats[0] + " and of " + formats[1] + "; a directory of one format is needed");
+  }
+  for (const CifarFormat& format : CifarFormats()) {
+    if (!formats.empty() && formats[0] == format.name) return LoadCifar(directory, format);
+  }
+  return LoadIdx(directory);
+}
+
+std::string Kind(int64_t channels, int64_t rows, int64_t cols) {
+  return (channels == 1 ? "grey " : "colour ") + std::to_string(rows) + "x" + std::to_string(cols);
 }
 
 uint32_t Checksum(const Dataset& dataset) {

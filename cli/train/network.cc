@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <iterator>
 #include <numeric>
 
 #include "cli/train/scenes.h"
@@ -17,8 +18,14 @@ namespace {
 namespace tn = torch::nn;
 
 constexpr int kWidth = 16;  // of the stem and stage 1; stage 2 has twice that
-constexpr int kBlocks = 4;
-constexpr float kMean = 0.286f, kDeviation = 0.353f;  // of the training pixels; an erased pixel is the mean: 0
+constexpr int kBlocks = 4, kBlocksAStage = 2;
+// A channel's mean and deviation over a training set's pixels, so that an erased pixel is the mean, 0: grey images have
+// Fashion-MNIST's, colour images CIFAR-10's, from which CIFAR-100's differ by at most 0.03.
+struct Pixels {
+  float mean, deviation;
+};
+constexpr Pixels kGrey[] = {{0.286f, 0.353f}};
+constexpr Pixels kColour[] = {{0.4914f, 0.2470f}, {0.4822f, 0.2435f}, {0.4465f, 0.2616f}};
 constexpr int64_t kTestBatch = 500;
 
 bool Is(const MethodCase& method, std::initializer_list<Method> kinds) {
@@ -35,9 +42,11 @@ nn::Drop MakeDrop(const MethodCase& method, double share_of_p = 1.0) {
 
 torch::Tensor Through(nn::Drop& drop, torch::Tensor x) { return drop ? drop->forward(x) : x; }
 
+// Stochastic depth drops the later blocks, counted from 1, more often.
+double ShareOfP(int depth) { return double(depth) / kBlocks; }
+
 class BlockImpl : public tn::Module {
  public:
-  // `depth` counts blocks from 1: stochastic depth drops the later ones more often.
   BlockImpl(int in, int out, int stride, const MethodCase& method, int depth)
       : conv1_(register_module("conv1", Conv(in, out, 3, stride))),
         bn1_(register_module("bn1", tn::BatchNorm2d(out))),
@@ -51,12 +60,19 @@ class BlockImpl : public tn::Module {
       after2_ = register_module("drop2", MakeDrop(method));
       on_shortcut_ = register_module("drop3", MakeDrop(method));
     }
-    if (Is(method, {Method::kDropPath})) path_ = register_module("path", MakeDrop(method, double(depth) / kBlocks));
+    if (Is(method, {Method::kDropPath})) path_ = register_module("path", MakeDrop(method, ShareOfP(depth)));
+  }
+
+  // What the first drop of the block sees.
+  torch::Tensor BeforeDrop(const torch::Tensor& x) { return bn1_(conv1_(x)).relu_(); }
+
+  // What drop_path sees.
+  torch::Tensor Branch(const torch::Tensor& x) {
+    return Through(after2_, bn2_(conv2_(Through(after1_, BeforeDrop(x)))));
   }
 
   torch::Tensor forward(const torch::Tensor& x) {
-    torch::Tensor branch = Through(after1_, bn1_(conv1_(x)).relu_());
-    branch = Through(path_, Through(after2_, bn2_(conv2_(branch))));
+    const torch::Tensor branch = Through(path_, Branch(x));
     const torch::Tensor straight = Through(on_shortcut_, shortcut_ ? shortcut_->forward(x) : x);
     return (branch + straight).relu_();
   }
@@ -77,32 +93,45 @@ std::string Keys(const Spec& spec) {
   return line.substr(line.find(':') + 1);
 }
 
-// Calls visit(images, labels, index of the first, count) for each batch of the test images.
+// Calls visit(images, labels, index of the first, count) for each batch of the first `total` test images.
 template <class Visit>
-void ForTestBatches(const Images& images, const std::vector<Box>* erased, Visit visit) {
-  std::vector<int64_t> all(images.count);
+void ForTestBatches(const Images& images, const std::vector<Box>* erased, int64_t total, Visit visit) {
+  std::vector<int64_t> all(total);
   std::iota(all.begin(), all.end(), int64_t{0});
-  for (int64_t first = 0; first < images.count; first += kTestBatch) {
-    const int64_t count = std::min(kTestBatch, images.count - first);
+  for (int64_t first = 0; first < total; first += kTestBatch) {
+    const int64_t count = std::min(kTestBatch, total - first);
     visit(InputBatch(images, all.data() + first, count, erased), LabelBatch(images, all.data() + first, count), first,
           count);
   }
 }
 
+// A pixel's value by channel, channels innermost.
+std::vector<float> NormalisedValues(int64_t channels) {
+  const Pixels* pixels = channels == 1 ? kGrey : kColour;
+  std::vector<float> table;
+  for (int value = 0; value < 256; ++value) {
+    for (int64_t channel = 0; channel < channels; ++channel) {
+      table.push_back((static_cast<float>(value) / 255.0f - pixels[channel].mean) / pixels[channel].deviation);
+    }
+  }
+  return table;
+}
+
 }  // namespace
 
-NetworkImpl::NetworkImpl(const MethodCase& method, int stem_stride) {
-  stem_ = register_module(
-      "stem", tn::Sequential(Conv(1, kWidth, 3, stem_stride), tn::BatchNorm2d(kWidth), tn::ReLU(), tn::MaxPool2d(2)));
+NetworkImpl::NetworkImpl(const MethodCase& method, const NetworkShape& shape) : method_(method) {
+  stem_ = register_module("stem", tn::Sequential(Conv(static_cast<int>(shape.channels), kWidth, 3, shape.stem_stride),
+                                                 tn::BatchNorm2d(kWidth), tn::ReLU(), tn::MaxPool2d(2)));
   blocks_ = register_module("blocks", tn::Sequential());
   for (int depth = 1; depth <= kBlocks; ++depth) {
     const int in = depth <= 3 ? kWidth : 2 * kWidth, out = depth <= 2 ? kWidth : 2 * kWidth;
     blocks_->push_back(Block(in, out, depth == 3 ? 2 : 1, method, depth));
   }
   if (Is(method, {Method::kDropConnect})) {
-    drop_connect_ = register_module("head", nn::DropConnectLinear(2 * kWidth, kClasses, method.p, Keys(method.spec)));
+    drop_connect_ =
+        register_module("head", nn::DropConnectLinear(2 * kWidth, shape.classes, method.p, Keys(method.spec)));
   } else {
-    head_ = register_module("head", tn::Linear(2 * kWidth, kClasses));
+    head_ = register_module("head", tn::Linear(2 * kWidth, shape.classes));
   }
   if (Is(method, {Method::kCutout})) input_drop_ = register_module("input", MakeDrop(method));
   for (const auto& module : blocks_->modules()) {
@@ -118,6 +147,24 @@ torch::Tensor NetworkImpl::forward(torch::Tensor x) {
 }
 
 torch::Tensor NetworkImpl::HeadWeight() const { return drop_connect_ ? drop_connect_->weight : head_->weight; }
+
+std::vector<Site> NetworkImpl::Sites(const torch::Tensor& x) {
+  if (Is(method_, {Method::kCutout})) return {{"input", x, method_.p}};
+  if (drop_connect_) return {{"last layer's weights", HeadWeight(), method_.p}};
+  const bool branches = Is(method_, {Method::kDropPath});
+  std::vector<Site> sites;
+  torch::Tensor maps = stem_->forward(x);
+  for (int depth = 1; depth <= kBlocks; ++depth) {
+    auto& block = *blocks_->ptr(depth - 1)->as<Block>();
+    if (branches) {
+      sites.push_back({"branch of block " + std::to_string(depth), block.Branch(maps), ShareOfP(depth) * method_.p});
+    } else if (depth % kBlocksAStage == 0) {
+      sites.push_back({"stage " + std::to_string(depth / kBlocksAStage), block.BeforeDrop(maps), method_.p});
+    }
+    maps = block.forward(maps);
+  }
+  return sites;
+}
 
 void NetworkImpl::Initialise(uint64_t seed) {
   const torch::NoGradGuard no_grad;
@@ -136,21 +183,20 @@ void NetworkImpl::Initialise(uint64_t seed) {
 }
 
 torch::Tensor InputBatch(const Images& images, const int64_t* chosen, int64_t count, const std::vector<Box>* erased) {
-  static const std::array<float, 256> normalised = [] {
-    std::array<float, 256> table;
-    for (int value = 0; value < 256; ++value) table[value] = (static_cast<float>(value) / 255.0f - kMean) / kDeviation;
-    return table;
-  }();
+  const int64_t channels = images.channels;
+  static const std::vector<float> grey = NormalisedValues(1), colour = NormalisedValues(std::size(kColour));
+  const float* normalised = (channels == 1 ? grey : colour).data();
   torch::Tensor batch =
-      torch::empty({count, 1, images.rows, images.cols}, torch::kFloat32, at::MemoryFormat::ChannelsLast);
+      torch::empty({count, channels, images.rows, images.cols}, torch::kFloat32, at::MemoryFormat::ChannelsLast);
   float* out = batch.data_ptr<float>();
   for (int64_t n = 0; n < count; ++n, out += images.image_size()) {
     const uint8_t* image = images.image(chosen[n]);
-    for (int64_t i = 0; i < images.image_size(); ++i) out[i] = normalised[image[i]];
+    for (int64_t i = 0; i < images.image_size(); ++i) out[i] = normalised[image[i] * channels + i % channels];
     if (erased == nullptr) continue;
     const Box& box = (*erased)[chosen[n]];
-    for (int row = box.top; row < box.bottom; ++row)
-      std::fill_n(out + row * images.cols + box.left, box.right - box.left, 0.f);
+    for (int row = box.top; row < box.bottom; ++row) {
+      std::fill_n(out + (row * images.cols + box.left) * channels, (box.right - box.left) * channels, 0.f);
+    }
   }
   return batch;
 }
@@ -165,32 +211,36 @@ int64_t CountCorrect(const torch::Tensor& scores, const torch::Tensor& labels) {
   return scores.argmax(1).eq(labels).sum().item<int64_t>();
 }
 
-double TestAccuracy(Network& network, const Images& images, const std::vector<Box>* erased) {
+double TestAccuracy(Network& network, const Images& images, const std::vector<Box>* erased, int64_t count) {
   int64_t correct = 0;
-  ForTestBatches(images, erased, [&](const torch::Tensor& x, const torch::Tensor& labels, int64_t, int64_t) {
+  ForTestBatches(images, erased, count, [&](const torch::Tensor& x, const torch::Tensor& labels, int64_t, int64_t) {
     correct += CountCorrect(network->forward(x), labels);
   });
-  return 100.0 * static_cast<double>(correct) / static_cast<double>(images.count);
+  return 100.0 * static_cast<double>(correct) / static_cast<double>(count);
 }
 
-double Localisation(Network& network, const Examples& examples) {
+torch::Tensor ActivationMaps(Network& network, const torch::Tensor& x, const torch::Tensor& classes) {
+  const torch::Tensor weights = network->HeadWeight().index_select(0, classes).unsqueeze(-1).unsqueeze(-1);
+  torch::Tensor maps = (network->Maps(x) * weights).sum(1, true).relu();
+  maps = at::upsample_bilinear2d(maps, {kSceneSide, kSceneSide}, false).contiguous();
+  return maps / maps.amax({1, 2, 3}, true).clamp_min(1e-12);
+}
+
+Localised Localise(Network& network, const Examples& examples) {
   constexpr std::array<float, 6> kLevels = {.15f, .25f, .35f, .5f, .65f, .8f};
   std::array<int64_t, kLevels.size()> hits{};
-  ForTestBatches(
-      examples.test, nullptr, [&](const torch::Tensor& x, const torch::Tensor& labels, int64_t first, int64_t count) {
-        const torch::Tensor weights = network->HeadWeight().index_select(0, labels).unsqueeze(-1).unsqueeze(-1);
-        torch::Tensor maps = (network->Maps(x) * weights).sum(1, true).relu();
-        maps = at::upsample_bilinear2d(maps, {kSceneSide, kSceneSide}, false).contiguous();
-        maps = maps / maps.amax({1, 2, 3}, true).clamp_min(1e-12);
-        for (int64_t n = 0; n < count; ++n) {
-          const float* map = maps.data_ptr<float>() + n * kSceneSide * kSceneSide;
-          for (size_t i = 0; i < kLevels.size(); ++i) {
-            hits[i] += Overlap(BoxAbove(map, kSceneSide, kLevels[i]), examples.items[first + n]) >= 0.5;
-          }
-        }
-      });
-  const int64_t best = *std::max_element(hits.begin(), hits.end());
-  return 100.0 * static_cast<double>(best) / static_cast<double>(examples.test.count);
+  const auto count_hits = [&](const torch::Tensor& x, const torch::Tensor& labels, int64_t first, int64_t count) {
+    const torch::Tensor maps = ActivationMaps(network, x, labels);
+    for (int64_t n = 0; n < count; ++n) {
+      const float* map = maps.data_ptr<float>() + n * kSceneSide * kSceneSide;
+      for (size_t i = 0; i < kLevels.size(); ++i) {
+        hits[i] += Overlap(BoxAbove(map, kSceneSide, kLevels[i]), examples.items[first + n]) >= 0.5;
+      }
+    }
+  };
+  ForTestBatches(examples.test, nullptr, examples.test.count, count_hits);
+  const auto best = std::max_element(hits.begin(), hits.end());
+  return {100.0 * static_cast<double>(*best) / static_cast<double>(examples.test.count), kLevels[best - hits.begin()]};
 }
 
 }  // namespace dropkit::cli

@@ -52,6 +52,7 @@ struct ReportInfo {
   std::string task, data, command;  // the command line that repeats the job
   int64_t train_size = 0, test_size = 0;
   int threads = 0;
+  std::vector<std::string> complaints;  // runs that failed or learnt nothing, in the program's words
 };
 
 // The whole page. `samples` are of one seed, a run each, and may be empty.

@@ -2,13 +2,12 @@
 #include "cli/train/results.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstdio>
-#include <functional>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "cli/file.h"
+#include "cli/train/comparison.h"
 
 #ifndef DROPKIT_COMMIT
 #define DROPKIT_COMMIT "unknown"
@@ -18,87 +17,6 @@ namespace dropkit::cli {
 namespace {
 
 using nlohmann::json;
-
-struct Column {
-  std::string title;
-  std::function<double(const RunResult&)> value;
-  bool compared;  // has a difference to `none`
-};
-
-std::vector<Column> Columns(const RunResult& any) {
-  std::vector<Column> columns = {{"train", [](const RunResult& r) { return r.train; }, false},
-                                 {"clean", [](const RunResult& r) { return r.clean; }, true}};
-  for (const auto& [side, unused] : any.erased) {
-    columns.push_back(
-        {"erased " + std::to_string(side), [side = side](const RunResult& r) { return r.erased.at(side); }, true});
-  }
-  if (any.locmax) columns.push_back({"locmax", [](const RunResult& r) { return r.locmax.value_or(NAN); }, true});
-  columns.push_back({"s/epoch", [](const RunResult& r) { return r.sec_per_epoch; }, false});
-  return columns;
-}
-
-using Runs = std::vector<const RunResult*>;
-
-// Runs by method, in the order in which the methods first appear.
-std::vector<Runs> ByMethod(const std::vector<RunResult>& results) {
-  std::vector<Runs> groups;
-  for (const RunResult& result : results) {
-    const auto group =
-        std::find_if(groups.begin(), groups.end(), [&](const Runs& runs) { return runs[0]->method == result.method; });
-    if (group == groups.end()) {
-      groups.push_back({&result});
-    } else {
-      group->push_back(&result);
-    }
-  }
-  return groups;
-}
-
-std::string Format(const char* format, double value) {
-  char text[64];
-  std::snprintf(text, sizeof text, format, value);
-  return text;
-}
-
-// "mean+-sd"; one value has no sd.
-std::string Summary(const std::vector<double>& values, const char* format) {
-  double mean = 0, squares = 0;
-  for (const double value : values) mean += value / values.size();
-  for (const double value : values) squares += (value - mean) * (value - mean);
-  if (values.size() < 2) return Format(format, mean);
-  return Format(format, mean) + "+-" + Format("%.2f", std::sqrt(squares / (values.size() - 1)));
-}
-
-// Differences over the seeds that both have.
-std::vector<double> Paired(const Runs& runs, const Runs& base, const Column& column) {
-  std::vector<double> differences;
-  for (const RunResult* run : runs) {
-    for (const RunResult* other : base) {
-      if (run->seed == other->seed) differences.push_back(column.value(*run) - column.value(*other));
-    }
-  }
-  return differences;
-}
-
-std::vector<std::string> Row(const Runs& runs, const std::vector<Column>& columns) {
-  std::vector<std::string> cells = {runs[0]->method, std::to_string(runs.size())};
-  for (const Column& column : columns) {
-    std::vector<double> values;
-    for (const RunResult* run : runs) values.push_back(column.value(*run));
-    cells.push_back(Summary(values, "%.2f"));
-  }
-  return cells;
-}
-
-std::vector<std::string> DifferenceRow(const Runs& runs, const Runs& base, const std::vector<Column>& columns) {
-  std::vector<std::string> cells = {"  minus " + base[0]->method, ""};
-  for (const Column& column : columns) {
-    const std::vector<double> differences = Paired(runs, base, column);
-    cells[1] = std::to_string(differences.size());
-    cells.push_back(column.compared && !differences.empty() ? Summary(differences, "%+.2f") : "");
-  }
-  return cells;
-}
 
 // The first column is set left, the others right.
 std::string Layout(const std::vector<std::vector<std::string>>& rows) {
@@ -114,8 +32,6 @@ std::string Layout(const std::vector<std::vector<std::string>>& rows) {
   }
   return text;
 }
-
-bool IsNone(const Runs& runs) { return runs[0]->spec.empty(); }
 
 std::string Csv(const std::vector<RunResult>& results) {
   std::ostringstream csv;
@@ -143,13 +59,34 @@ void WriteText(const std::string& path, const std::string& text) {
 
 }  // namespace
 
+json ToJson(const std::vector<EpochPoint>& curve) {
+  json list = json::array();
+  for (const EpochPoint& point : curve) list.push_back({{"train", point.train}, {"clean", point.clean}});
+  return list;
+}
+
+std::vector<EpochPoint> CurveFromJson(const json& list) {
+  std::vector<EpochPoint> curve;
+  for (const json& point : list) curve.push_back({point.at("train"), point.at("clean")});
+  return curve;
+}
+
 json ToJson(const RunResult& result) {
   json erased = json::object();
   for (const auto& [side, accuracy] : result.erased) erased[std::to_string(side)] = accuracy;
-  json object = {{"task", result.task},     {"method", result.method},   {"spec", result.spec},
-                 {"p", result.p},           {"seed", result.seed},       {"epochs", result.epochs},
-                 {"train", result.train},   {"clean", result.clean},     {"erased", erased},
-                 {"commit", result.commit}, {"weights", result.weights}, {"sec_per_epoch", result.sec_per_epoch}};
+  json object = {{"task", result.task},
+                 {"method", result.method},
+                 {"spec", result.spec},
+                 {"p", result.p},
+                 {"seed", result.seed},
+                 {"epochs", result.epochs},
+                 {"train", result.train},
+                 {"clean", result.clean},
+                 {"erased", erased},
+                 {"commit", result.commit},
+                 {"weights", result.weights},
+                 {"sec_per_epoch", result.sec_per_epoch},
+                 {"curve", ToJson(result.curve)}};
   if (result.locmax) object["locmax"] = *result.locmax;
   return object;
 }
@@ -167,6 +104,7 @@ RunResult FromJson(const json& object) {
   for (const auto& [side, accuracy] : object.at("erased").items()) result.erased[std::stoi(side)] = accuracy;
   if (object.contains("locmax")) result.locmax = object.at("locmax").get<double>();
   result.sec_per_epoch = object.at("sec_per_epoch");
+  if (object.contains("curve")) result.curve = CurveFromJson(object.at("curve"));
   result.weights = object.at("weights");
   result.commit = object.at("commit");
   return result;
@@ -180,21 +118,17 @@ void WriteResults(const std::string& directory, const std::vector<RunResult>& re
 }
 
 void RemoveResults(const std::string& directory) {
-  for (const char* name : {"/results.json", "/results.csv"}) std::remove((directory + name).c_str());
+  for (const char* name : {"/results.json", "/results.csv", "/report.html"}) std::remove((directory + name).c_str());
 }
 
 std::string Table(const std::vector<RunResult>& results) {
   if (results.empty()) return "";
-  const std::vector<Column> columns = Columns(results[0]);
-  const std::vector<Runs> groups = ByMethod(results);
+  const Comparison comparison = Compare(results);
   std::vector<std::vector<std::string>> rows = {{"method", "n"}};
-  for (const Column& column : columns) rows[0].push_back(column.title);
-  for (const Runs& runs : groups) {
-    rows.push_back(Row(runs, columns));
-    for (const Runs& base : groups) {
-      const bool itself = &base == &runs || (IsNone(runs) && base[0]->method != "none");
-      if (IsNone(base) && !itself) rows.push_back(DifferenceRow(runs, base, columns));
-    }
+  rows[0].insert(rows[0].end(), comparison.columns.begin(), comparison.columns.end());
+  for (const ComparisonRow& row : comparison.rows) {
+    rows.push_back({row.base.empty() ? row.method : "  minus " + row.base, std::to_string(row.count)});
+    for (size_t i = 0; i < row.cells.size(); ++i) rows.back().push_back(CellText(row, i));
   }
   return Layout(rows);
 }

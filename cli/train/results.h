@@ -32,18 +32,21 @@ struct RunResult {
   std::map<int, double> erased;  // by side of the square
   std::optional<double> locmax;  // scenes: share of items that the class activation map finds
   double sec_per_epoch = 0;
-  std::vector<EpochPoint> curve;  // a point an epoch
+  std::vector<EpochPoint> curve;  // a point an epoch; empty where not all were kept
   std::string weights;            // hash of the final weights
   std::string commit;
 };
 
 nlohmann::json ToJson(const RunResult& result);
-RunResult FromJson(const nlohmann::json& object);  // throws what nlohmann::json throws
+nlohmann::json ToJson(const std::vector<EpochPoint>& curve);
+// Both throw what nlohmann::json throws. A result without a curve is of a version that kept none.
+RunResult FromJson(const nlohmann::json& object);
+std::vector<EpochPoint> CurveFromJson(const nlohmann::json& list);
 
 // results.json (a list) and results.csv in `directory`; throws std::runtime_error.
 void WriteResults(const std::string& directory, const std::vector<RunResult>& results);
 
-// Takes both files away, where they are.
+// Takes both files and the page made of them (report.h) away, where they are.
 void RemoveResults(const std::string& directory);
 
 // A row a method with mean +- sample standard deviation over seeds, and below it the difference to `none`, and to

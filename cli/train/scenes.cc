@@ -41,7 +41,7 @@ int Area(const Box& box) { return std::max(0, box.bottom - box.top) * std::max(0
 Scenes MakeScenes(const Images& items, const Images& clutter, Random random) {
   Scenes scenes;
   const int64_t scene_size = kSceneSide * kSceneSide;
-  scenes.images = {items.count, kSceneSide, kSceneSide, std::vector<uint8_t>(items.count * scene_size, 0),
+  scenes.images = {items.count, kSceneSide, kSceneSide, 1, std::vector<uint8_t>(items.count * scene_size, 0),
                    items.labels};
   for (int64_t n = 0; n < items.count; ++n) {
     uint8_t* scene = scenes.images.pixels.data() + n * scene_size;

@@ -5,6 +5,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "cli/train/cifar.h"
 #include "cli/train/scenes.h"
 
 namespace dropkit::cli {
@@ -23,7 +24,7 @@ std::vector<std::string> MethodsWith(int cutout, const std::string& last) {
 }
 
 Images Select(const Images& images, const std::vector<int64_t>& chosen) {
-  Images result{static_cast<int64_t>(chosen.size()), images.rows, images.cols, {}, {}};
+  Images result{static_cast<int64_t>(chosen.size()), images.rows, images.cols, images.channels, {}, {}};
   result.pixels.reserve(chosen.size() * images.image_size());
   for (const int64_t i : chosen) {
     result.pixels.insert(result.pixels.end(), images.image(i), images.image(i) + images.image_size());
@@ -38,12 +39,12 @@ std::vector<int64_t> First(std::vector<int64_t> values, int64_t count) {
 }
 
 // Squares at a random place wholly inside the item, which is the whole image where there is no clutter.
-std::vector<Box> ErasedSquares(const std::vector<Place>& places, int side, uint64_t seed) {
+std::vector<Box> ErasedSquares(const std::vector<Place>& places, int item_side, int side, uint64_t seed) {
   Random random(seed, Stream::kSquares, side);
   std::vector<Box> squares;
   for (const Place& place : places) {
-    const int top = place.row + static_cast<int>(random.Below(kItemSide - side + 1));
-    const int left = place.col + static_cast<int>(random.Below(kItemSide - side + 1));
+    const int top = place.row + static_cast<int>(random.Below(item_side - side + 1));
+    const int left = place.col + static_cast<int>(random.Below(item_side - side + 1));
     squares.push_back({top, left, top + side, left + side});
   }
   return squares;
@@ -55,12 +56,27 @@ void CheckCount(const std::string& option, int64_t value, int64_t low, int64_t h
                               std::to_string(high) + " are allowed with these data");
 }
 
+bool Takes(const Task& task, const Images& images) {
+  return images.channels == task.channels && images.rows == task.side && images.cols == task.side;
+}
+
+std::string KindOf(const Images& images) { return Kind(images.channels, images.rows, images.cols); }
+
+std::string TasksFor(const Images& images) {
+  std::string names;
+  for (const Task& task : Tasks()) {
+    if (Takes(task, images)) names += (names.empty() ? "--task " : " and --task ") + task.name;
+  }
+  return names.empty() ? "no task" : names;
+}
+
 }  // namespace
 
 const std::vector<Task>& Tasks() {
   static const std::vector<Task> tasks = {
-      {"scenes", true, 2, 20, 3000, 3000, {10, 14}, true, MethodsWith(20, "none-10")},
-      {"fashion", false, 1, 30, 2000, 10000, {6, 10, 14}, false, MethodsWith(10, "")}};
+      {"scenes", kItemSide, 1, kDefaultData, true, 2, 20, 3000, 3000, {10, 14}, true, MethodsWith(20, "none-10")},
+      {"fashion", kItemSide, 1, kDefaultData, false, 1, 30, 2000, 10000, {6, 10, 14}, false, MethodsWith(10, "")},
+      {"cifar", kCifarSide, kCifarChannels, "", false, 1, 30, 5000, 10000, {8, 12, 16}, false, MethodsWith(12, "")}};
   return tasks;
 }
 
@@ -93,11 +109,13 @@ std::vector<int64_t> Random::Permutation(int64_t count) {
   return order;
 }
 
-void CheckSizes(const Dataset& dataset, int64_t train_size, int64_t test_size) {
-  if (dataset.train.rows != kItemSide || dataset.train.cols != kItemSide) {
-    throw std::runtime_error("data: images of " + std::to_string(dataset.train.rows) + "x" +
-                             std::to_string(dataset.train.cols) + " pixels; the tasks are defined for 28x28");
+void CheckData(const Task& task, const Dataset& dataset, int64_t train_size, int64_t test_size) {
+  if (!Takes(task, dataset.train)) {
+    throw std::runtime_error("data: " + KindOf(dataset.train) + " images; task " + task.name + " is defined for " +
+                             Kind(task.channels, task.side, task.side) + ", and these are taken by " +
+                             TasksFor(dataset.train));
   }
+  if (dataset.classes < 2) throw std::runtime_error("data: all training labels are 0; at least 2 classes are needed");
   CheckCount("--train-size", train_size, kBatch, dataset.train.count);
   CheckCount("--test-size", test_size, 1, dataset.test.count);
 }
@@ -107,6 +125,7 @@ Examples MakeExamples(const Task& task, const Dataset& dataset, uint64_t seed, i
   std::vector<int64_t> tested(test_size);
   std::iota(tested.begin(), tested.end(), int64_t{0});
   Examples examples;
+  examples.classes = dataset.classes;
   std::vector<Place> places(test_size, Place{0, 0});
   examples.train = Select(dataset.train, chosen);
   examples.test = Select(dataset.test, tested);
@@ -117,7 +136,7 @@ Examples MakeExamples(const Task& task, const Dataset& dataset, uint64_t seed, i
     examples.items = std::move(test.boxes);
     places = std::move(test.places);
   }
-  for (const int side : task.erased) examples.erased.push_back(ErasedSquares(places, side, seed));
+  for (const int side : task.erased) examples.erased.push_back(ErasedSquares(places, task.side, side, seed));
   return examples;
 }
 

@@ -1,5 +1,6 @@
-// The two training tasks: their settings, and the examples of one run.
-// `fashion` trains on plain 28x28 images, `scenes` on cluttered 56x56 scenes made from them (scenes.h). Everything
+// The training tasks: their settings, and the examples of one run.
+// `fashion` trains on plain grey 28x28 images, `scenes` on cluttered 56x56 scenes made from them (scenes.h), `cifar` on
+// plain colour 32x32 images. Everything
 // random comes from a generator of its own derived from the run's seed, so that runs of different methods are paired:
 // same subset, scenes, initial weights, batch order and erased squares. The layers' own keys are torch's (trainer.cc).
 #ifndef DROPKIT_CLI_TRAIN_TASK_H_
@@ -14,13 +15,15 @@
 
 namespace dropkit::cli {
 
-inline constexpr int kItemSide = 28;  // the images that both tasks are defined for
+inline constexpr int kItemSide = 28;  // the images of which scenes are made
 inline constexpr int kBatch = 64;
 
 struct Task {
   std::string name;
-  bool clutter;     // scenes, not plain images
-  int stem_stride;  // of the network's first convolution: 14x14 maps after the stem in both tasks
+  int side, channels;  // of the images that it is defined for
+  std::string data;    // directory; empty: must be given
+  bool clutter;        // scenes, not plain images
+  int stem_stride;     // of the network's first convolution: 14x14 maps after the stem, in cifar 16x16
   int epochs;
   int64_t train_size, test_size;
   std::vector<int> erased;  // sides of the squares erased from the test images
@@ -60,14 +63,15 @@ struct Box {
 
 struct Examples {
   Images train, test;
+  int classes = 0;
   std::vector<std::vector<Box>> erased;  // [square of Task::erased][test image]
   std::vector<Box> items;                // scenes: the labelled item's tight box in each test scene
 };
 
-// Throws std::runtime_error unless the images are of kItemSide, std::invalid_argument, which names the option, unless
-// there are so many.
-void CheckSizes(const Dataset& dataset, int64_t train_size, int64_t test_size);
-// The examples of a run. Sizes must have passed CheckSizes.
+// Throws std::runtime_error unless the images are what the task is defined for, and then names the task that takes
+// them, if any; std::invalid_argument, which names the option, unless there are so many.
+void CheckData(const Task& task, const Dataset& dataset, int64_t train_size, int64_t test_size);
+// The examples of a run. The data must have passed CheckData.
 Examples MakeExamples(const Task& task, const Dataset& dataset, uint64_t seed, int64_t train_size, int64_t test_size);
 
 }  // namespace dropkit::cli

@@ -1,5 +1,5 @@
-// The training loop and its checkpoints: SGD with Nesterov momentum, warm-up and a cosine, per step. What is measured
-// afterwards is in network.cc.
+// The training loop and its checkpoints: SGD with Nesterov momentum, warm-up and a cosine, per step. How it is measured
+// is in network.cc, what the report shows of it in samples.cc.
 // Bit-exact continuation rests on three things: batch order is a function of (seed, epoch); keys come from torch's
 // generator, whose state is saved; and torch's CPU kernels repeat themselves for one number of threads.
 #include "cli/train/trainer.h"
@@ -25,6 +25,7 @@
 #include "cli/number.h"
 #include "cli/train/checkpoint.h"
 #include "cli/train/network.h"
+#include "cli/train/samples.h"
 
 namespace dropkit::cli {
 namespace {
@@ -62,10 +63,13 @@ class Run {
  public:
   Run(const RunSettings& settings, const Examples& examples, Progress& progress);
   RunResult Finish();
+  std::optional<RunSamples> Samples(const std::vector<std::string>& class_names);  // of a run that is finished
 
  private:
   void MakeOptimizer();
   void TrainEpoch();
+  void AddToCurve();
+  double TrainAccuracy() const;
   double TrainStep(const torch::Tensor& x, const torch::Tensor& labels);
   void SetLearningRate();
   RunResult Measure();
@@ -90,6 +94,7 @@ class Run {
   int64_t step_ = 0;
   int64_t correct_ = 0;
   double seconds_ = 0;
+  std::vector<EpochPoint> curve_;
   std::optional<RunResult> result_;
 };
 
@@ -97,7 +102,7 @@ Run::Run(const RunSettings& settings, const Examples& examples, Progress& progre
     : settings_(settings),
       examples_(examples),
       progress_(progress),
-      network_(settings.method, settings.task->stem_stride),
+      network_(settings.method, NetworkShape{examples.train.channels, examples.classes, settings.task->stem_stride}),
       steps_per_epoch_(settings.train_size / kBatch),
       total_steps_(steps_per_epoch_ * settings.epochs) {
   network_->Initialise(DeriveSeed(settings.seed, Stream::kWeights));
@@ -157,9 +162,21 @@ void Run::TrainEpoch() {
   }
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   seconds_ += seconds;
-  progress_.Epoch(epoch_, 100.0 * static_cast<double>(correct_) / static_cast<double>(steps_per_epoch_ * kBatch),
-                  seconds);
+  progress_.Epoch(epoch_, TrainAccuracy(), seconds);
   ++epoch_;
+  AddToCurve();
+}
+
+double Run::TrainAccuracy() const {
+  return 100.0 * static_cast<double>(correct_) / static_cast<double>(steps_per_epoch_ * kBatch);
+}
+
+// In eval mode a network draws nothing and changes nothing of itself: training goes on as if this had not been.
+void Run::AddToCurve() {
+  const torch::NoGradGuard no_grad;
+  network_->eval();
+  const int64_t count = std::min(kCurveImages, examples_.test.count);
+  curve_.push_back({TrainAccuracy(), TestAccuracy(network_, examples_.test, nullptr, count)});
 }
 
 RunResult Run::Finish() {
@@ -179,6 +196,17 @@ RunResult Run::Finish() {
   return result;
 }
 
+std::optional<RunSamples> Run::Samples(const std::vector<std::string>& class_names) {
+  try {
+    return MakeSamples(settings_, examples_, class_names, network_);
+  } catch (const c10::Error& error) {
+    progress_.Say(settings_.method.name + ": no sample images in the report: " + error.what_without_backtrace());
+  } catch (const std::runtime_error& error) {
+    progress_.Say(settings_.method.name + ": no sample images in the report: " + error.what());
+  }
+  return std::nullopt;
+}
+
 RunResult Run::Measure() {
   const torch::NoGradGuard no_grad;
   network_->eval();
@@ -191,13 +219,15 @@ RunResult Run::Measure() {
   }
   result.seed = settings_.seed;
   result.epochs = settings_.epochs;
-  result.train = 100.0 * static_cast<double>(correct_) / static_cast<double>(steps_per_epoch_ * kBatch);
-  result.clean = TestAccuracy(network_, examples_.test, nullptr);
+  const int64_t tested = examples_.test.count;
+  result.train = TrainAccuracy();
+  result.clean = TestAccuracy(network_, examples_.test, nullptr, tested);
   for (size_t i = 0; i < settings_.task->erased.size(); ++i) {
-    result.erased[settings_.task->erased[i]] = TestAccuracy(network_, examples_.test, &examples_.erased[i]);
+    result.erased[settings_.task->erased[i]] = TestAccuracy(network_, examples_.test, &examples_.erased[i], tested);
   }
-  if (settings_.task->clutter) result.locmax = Localisation(network_, examples_);
+  if (settings_.task->clutter) result.locmax = Localise(network_, examples_).percent;
   result.sec_per_epoch = epoch_ > 0 ? seconds_ / epoch_ : 0;
+  if (static_cast<int>(curve_.size()) == epoch_) result.curve = curve_;
   result.weights = WeightsHash();
   result.commit = Commit();
   return result;
@@ -254,7 +284,8 @@ void Run::Save(const RunResult* result) {
   if (settings_.checkpoint.empty()) return;
   Checkpoint checkpoint;
   checkpoint.texts = Fingerprint();
-  nlohmann::json state = {{"epoch", epoch_}, {"step", step_}, {"correct", correct_}, {"seconds", seconds_}};
+  nlohmann::json state = {
+      {"epoch", epoch_}, {"step", step_}, {"correct", correct_}, {"seconds", seconds_}, {"curve", ToJson(curve_)}};
   if (result != nullptr) state["result"] = ToJson(*result);
   checkpoint.texts["state"] = state.dump();
   for (const auto& [name, tensor] : Weights()) checkpoint.blobs["model." + name] = ToBlob(tensor);
@@ -288,6 +319,8 @@ void Run::Restore(const Checkpoint& checkpoint) {
   step_ = state.at("step");
   correct_ = state.at("correct");
   seconds_ = state.at("seconds");
+  // A checkpoint of before curves were kept goes on without the epochs that it has, and its run has no curve.
+  if (state.contains("curve")) curve_ = CurveFromJson(state.at("curve"));
   if (state.contains("result")) result_ = FromJson(state.at("result"));
   for (const auto& [name, tensor] : Weights()) FromBlob(checkpoint, "model." + name, tensor);
   for (const auto& item : network_->named_parameters()) {
@@ -321,9 +354,13 @@ int UseThreads(int threads) {
   return torch::get_num_threads();
 }
 
-RunResult Train(const RunSettings& settings, const Examples& examples, Progress& progress) {
+TrainedRun Train(const RunSettings& settings, const Examples& examples, const std::vector<std::string>* class_names,
+                 Progress& progress) {
   try {
-    return Run(settings, examples, progress).Finish();
+    Run run(settings, examples, progress);
+    TrainedRun trained{run.Finish(), std::nullopt};
+    if (class_names != nullptr) trained.samples = run.Samples(*class_names);
+    return trained;
   } catch (const c10::Error& error) {  // what() would add a stack trace
     throw std::runtime_error(error.what_without_backtrace());
   }

@@ -4,9 +4,12 @@
 #define DROPKIT_CLI_TRAIN_TRAINER_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "cli/train/progress.h"
+#include "cli/train/report.h"
 #include "cli/train/results.h"
 #include "cli/train/task.h"
 #include "dropkit/dropkit.h"
@@ -36,8 +39,16 @@ struct RunSettings {
 // Sets torch's threads, 0 for its own choice; returns their number.
 int UseThreads(int threads);
 
-// Throws std::runtime_error: a loss that is not finite, or a checkpoint that cannot be used.
-RunResult Train(const RunSettings& run, const Examples& examples, Progress& progress);
+struct TrainedRun {
+  RunResult result;
+  std::optional<RunSamples> samples;
+};
+
+// Samples for the report, with these names of classes (none: numbers), are made where `class_names` is not null; a
+// method that does not fit the network's maps, which an untrained run does not find, has none, and says so. Throws
+// std::runtime_error: a loss that is not finite, or a checkpoint that cannot be used.
+TrainedRun Train(const RunSettings& run, const Examples& examples, const std::vector<std::string>* class_names,
+                 Progress& progress);
 
 }  // namespace dropkit::cli
 

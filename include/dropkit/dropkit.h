@@ -22,8 +22,8 @@
 //  6. The backward pass is the same Apply on the same bits; it is linear, so it differentiates again.
 //  7. Nothing here prints or aborts, and what returns a Status does not throw: a must-use Status names the argument,
 //  its
-//     value and the values allowed, and then nothing has been written. Functions that return text or a list can run out
-//     of memory (std::bad_alloc) and do nothing else.
+//     value and the values allowed; then nothing has been written. Functions that return text or a list can run out of
+//     memory (std::bad_alloc) and do nothing else.
 //
 // The draw is defined to the last bit in docs/draws.md. Functions are thread-safe unless they share an output or
 // scratch.
@@ -45,14 +45,16 @@
 
 namespace dropkit {
 
+// ---------------------------------------------------------------- Version and Status
+
 // Version of docs/draws.md that this library draws by. Part of every full spec line.
 inline constexpr int kDrawVersion = 1;
 
 // The outcome of a call. Ok costs nothing; an error holds one sentence: argument, value, what is allowed.
 class [[nodiscard]] Status {
  public:
-  // kInvalid: an argument; kUnavailable: memory or a backend that is not there; kInternal: a fault of this library or
-  // of the caller's parallel-for.
+  // kInvalid: an argument is wrong. kUnavailable: this machine or build cannot, such as memory. kInternal: a fault of
+  // the library, or of the caller's parallel-for.
   enum class Code : uint8_t { kOk, kInvalid, kUnavailable, kInternal };
   Status() = default;
   static Status Invalid(std::string message) { return Status(Code::kInvalid, std::move(message)); }
@@ -70,6 +72,7 @@ class [[nodiscard]] Status {
 
 // ---------------------------------------------------------------- Spec: what to drop
 
+// What is dropped; a row of the method table each.
 enum class Method : uint8_t { kDropout, kSpatialDropout, kDropPath, kDropBlock, kCutout, kDropConnect };
 enum class Share : uint8_t { kNone, kChannels, kBatch, kAll };       // which axes use one mask together
 enum class Normalize : uint8_t { kKept, kExpected, kAsked, kNone };  // the law of the gain on kept elements
@@ -106,15 +109,15 @@ struct Spec {
 DROPKIT_API Status ParseSpec(std::string_view line, Spec* spec);
 // Reads a case line, SPEC[@P]; without @P, p is the method's or preset's default.
 DROPKIT_API Status ParseCase(std::string_view line, Spec* spec, float* p);
-// The short form has the keys that differ from the method's defaults, the full form every key and the draw's version
-// ("dropblock:...,draw=1"). Both parse back to an equal Spec; a Spec that no line gives prints as "(invalid spec)". A
-// released full line keeps its meaning for ever.
+// The short form has the keys that differ from the method's defaults, the full form every key and the draw's version.
 enum class SpecForm : uint8_t { kShort, kFull };
+// The spec's line ("dropblock:...,draw=1" in full). Both forms parse back to an equal Spec; one that no line gives
+// prints as "(invalid spec)". A released full line keeps its meaning for ever.
 DROPKIT_API std::string PrintSpec(const Spec& spec, SpecForm form = SpecForm::kShort);
 
-// What a binding must know of a method to choose the view: whether it has block or square sizes, which belong to axes,
-// and whether it drops weights.
+// What a binding must know of a method to choose the view: whether it has block or square sizes, which belong to axes.
 DROPKIT_API bool HasBlock(const Spec& spec);
+// Whether the method drops weights, so that the view is a weight.
 DROPKIT_API bool DropsWeights(const Spec& spec);
 
 // A row of the method table, for people and for bindings: what `dropkit methods` prints.
@@ -122,18 +125,23 @@ struct MethodInfo {
   std::string name, unit, spread, keys, paper, full_line;
   float default_p;
 };
+// Every method, in the order of enum Method.
 DROPKIT_API std::vector<MethodInfo> Methods();
 // A preset: a name for a spec that does what a paper, recipe or peer does.
 struct PresetInfo {
   std::string name, full_line, source;
   float default_p;
 };
+// Every preset, in the order that `dropkit methods` prints.
 DROPKIT_API std::vector<PresetInfo> Presets();
 
 // ---------------------------------------------------------------- View, Key, Probability
 
+// The type of an element: IEEE binary32, binary16, bfloat16, IEEE binary64.
 enum class DType : uint8_t { kF32, kF16, kBF16, kF64 };
+// Bytes of an element.
 DROPKIT_API size_t SizeOf(DType dtype);
+// "f32", "f16", "bf16" or "f64".
 DROPKIT_API const char* Name(DType dtype);
 
 // A tensor of `samples` x `channels` x spatial sizes, in memory that belongs to the caller. Strides are in elements,
@@ -150,6 +158,7 @@ struct View {
   int64_t stride[3] = {0, 0, 0};
   int64_t first_sample = 0;  // index of sample 0 in the global batch
 };
+// The memory order of a dense view: N, C, axes or N, axes, C.
 enum class Layout : uint8_t { kChannelsFirst, kChannelsLast };
 // A dense view in the given layout. `sizes` are the spatial sizes; more than 3 is reported by Sample or Apply.
 DROPKIT_API View DenseView(void* data, DType dtype, int64_t samples, int64_t channels,
@@ -177,6 +186,7 @@ struct ParallelFor {
   void* context = nullptr;
 };
 
+// Where a call runs. The default is the first backend that works on host memory, on the library's own threads.
 struct Exec {
   // Name in Backends(). Null: the environment's DROPKIT_BACKEND, else the first available, among those that work on
   // host memory; who has device memory names the backend.
@@ -216,6 +226,7 @@ struct Mask {
   Key key = nullptr;  // the key it was drawn with, which fill=noise reads again; Spread and Pack leave it to the caller
   int64_t num_words() const { return (num_bits + 63) / 64; }
 };
+// What *threshold holds when p was NaN or outside [0, 1].
 inline constexpr uint64_t kBadThreshold = ~uint64_t{0};
 
 // Fills everything but the pointers. x's strides decide the memory order of the bits: channels last when x is dense so,
@@ -230,7 +241,7 @@ class DROPKIT_API MaskStorage {
   MaskStorage() = default;
   MaskStorage(const MaskStorage&) = delete;  // mask points into the object
   MaskStorage& operator=(const MaskStorage&) = delete;
-  Status Reserve(const Spec& spec, const View& x);  // Describe, and allocate
+  Status Reserve(const Spec& spec, const View& x);  // Describe, and allocate; if refused, the old mask stays
   Mask mask;
 
  private:
@@ -241,6 +252,7 @@ class DROPKIT_API MaskStorage {
 
 // ---------------------------------------------------------------- The verbs
 
+// kForward applies gain and fill; kBackward the gain alone, on a gradient.
 enum class Pass : uint8_t { kForward, kBackward };
 
 // Draws. `x` gives shape, layout and first_sample (its data is not read). mask's pointers must be set; the rest is
@@ -269,6 +281,7 @@ DROPKIT_API Status Unpack(const Mask& mask, uint8_t* keep);
 
 // ---------------------------------------------------------------- What a spec will do, on the host
 
+// The two affine maps of a pass.
 struct Gain {
   double a = 1, b = 0, c = 0, d = 0;  // kept y = a x + b, dropped y = c x + d
 };
@@ -276,6 +289,7 @@ struct Gain {
 // fill=noise is a draw an element, and 0 here.
 DROPKIT_API Status GainOf(const Mask& mask, Pass pass, int64_t n, int64_t c, DType dtype, Gain* gain);
 
+// What a spec and p come to on a map: docs/draws.md, sections 3, 4 and 7.
 struct RateInfo {
   uint64_t threshold;       // T, of 2^32
   uint64_t lane_threshold;  // Q, of 2^32: the probability of a unit to fire
@@ -286,18 +300,22 @@ struct RateInfo {
   int64_t positions[3];     // positions of a seed or centre on each axis
   int64_t before[3];        // elements of the block before its position
 };
+// Fills `info` for the sizes of x; x's data is not read and nothing is drawn.
 DROPKIT_API Status Rates(const Spec& spec, float p, const View& x, RateInfo* info);
 
 // ---------------------------------------------------------------- What this build is
 
+// A row of the list of backends.
 struct BackendInfo {
   std::string name;
   bool available;
   std::string why;  // if not available: the reason
 };
+// Every backend that this build knows, in order of preference.
 DROPKIT_API std::vector<BackendInfo> Backends();
 // One line: version, draw version, compiler, backends on and off.
 DROPKIT_API std::string BuildInfo();
+// The library's version, such as "0.1.0".
 DROPKIT_API const char* Version();
 
 }  // namespace dropkit

@@ -32,6 +32,8 @@ namespace dropkit::nn {
 
 namespace functional {
 
+// ---------------------------------------------------------------- Functions
+
 // A key on `device`, int64[2] {seed, offset}: torch::randint from torch's default generator of that device, the one
 // that torch::manual_seed sets. One call a key, so a program that draws in the same order gets the same masks.
 torch::Tensor new_key(torch::Device device = torch::kCPU);
@@ -51,6 +53,8 @@ torch::Tensor drop_connect(const torch::Tensor& x, const torch::Tensor& weight, 
                            bool training = true, int64_t first_sample = 0);
 
 }  // namespace functional
+
+// ---------------------------------------------------------------- Modules
 
 // What every dropkit module has: a spec, p, and whether it is active at inference. Not a torch module itself; schedules
 // and tools reach any layer through it (std::dynamic_pointer_cast<Layer>(module)).
@@ -196,6 +200,8 @@ class DropConnectLinearImpl : public torch::nn::Cloneable<DropConnectLinearImpl>
 };
 TORCH_MODULE(DropConnectLinear);
 
+// ---------------------------------------------------------------- Schedule
+
 // Raises p linearly: after k calls of step(), a layer whose p was `target` at construction has
 // p = start + (target - start) * min(k / steps, 1). Construction is k = 0: it sets p to `start`.
 class LinearSchedule {
@@ -225,6 +231,7 @@ class LinearSchedule {
 };
 // For torch::save(schedule, path) and torch::load(schedule, path).
 torch::serialize::OutputArchive& operator<<(torch::serialize::OutputArchive& archive, const LinearSchedule& schedule);
+// Reads what operator<< wrote.
 torch::serialize::InputArchive& operator>>(torch::serialize::InputArchive& archive, LinearSchedule& schedule);
 
 }  // namespace dropkit::nn

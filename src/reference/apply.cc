@@ -125,10 +125,14 @@ Gain GainAt(const Mask& mask, Pass pass, int64_t n, int64_t c) {
 
 Status Apply(const Mask& mask, Pass pass, const View& x, const View& y, const Exec&) {
   const bool noise = mask.spec.fill == Fill::kNoise && pass == Pass::kForward && *mask.threshold != kBadThreshold;
+  std::vector<Gain> gains;  // all before the first element is written, because finding them may run out of memory
+  for (int64_t n = 0; n < mask.samples; ++n) {
+    for (int64_t c = 0; c < mask.channels; ++c) gains.push_back(GainAt(mask, pass, n, c));
+  }
   Place at;
   for (at.n = 0; at.n < mask.samples; ++at.n) {
     for (at.c = 0; at.c < mask.channels; ++at.c) {
-      Gain gain = GainAt(mask, pass, at.n, at.c);
+      Gain gain = gains[at.n * mask.channels + at.c];
       for (at.i = 0; at.i < mask.size[0]; ++at.i) {
         for (at.j = 0; at.j < mask.size[1]; ++at.j) {
           for (at.k = 0; at.k < mask.size[2]; ++at.k) {

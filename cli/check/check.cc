@@ -1,0 +1,79 @@
+// A trivial output is drawn again a few times with another key; a case that stays trivial is not counted.
+#include "cli/check/check.h"
+
+#include <chrono>
+
+#include "cli/check/crash.h"
+#include "cli/check/random.h"
+#include "cli/check/random_case.h"
+#include "cli/check/run_case.h"
+#include "cli/check/shrink.h"
+
+namespace dropkit::check {
+namespace {
+
+constexpr int kDraws = 2;
+
+class Clock {
+ public:
+  double Seconds() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count(); }
+
+ private:
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+Mismatch Explain(const Target& target, const Case& drawn, const std::string& what) {
+  const auto fails = [&](const Case& c) {
+    NameCase(c);
+    return !RunCase(c, target).mismatch.empty();
+  };
+  const Case small = Shrink(drawn, fails);
+  const std::string again = RunCase(small, target).mismatch;
+  if (again.empty())
+    return {what + " (not at every run: threads, or memory that nobody set)", Print(drawn), Print(drawn)};
+  return {again, Print(small), Print(drawn)};
+}
+
+// Runs a case and what it is drawn again as; false at a mismatch.
+bool RunAndCount(const Target& target, Case c, Report* report) {
+  for (int time = 0; time < kDraws; ++time) {
+    NameCase(c);
+    const Outcome outcome = RunCase(c, target);
+    if (!outcome.mismatch.empty()) {
+      report->mismatch = Explain(target, c, outcome.mismatch);
+      return false;
+    }
+    report->tally.Add(c, outcome);
+    if (outcome.trust != Trust::kMistrusted) return true;
+    c = DrawAgain(c, time);
+  }
+  return true;
+}
+
+}  // namespace
+
+Report Check(const Target& target, uint64_t seed, const Extent& extent) {
+  const Clock clock;
+  const CrashReport crash_report;
+  Report report;
+  Random numbers(seed);
+  while (report.tally.cases < extent.cases && clock.Seconds() < extent.seconds) {
+    if (!RunAndCount(target, RandomCase(numbers.Word(), extent.large), &report)) break;
+  }
+  report.seconds = clock.Seconds();
+  return report;
+}
+
+Report CheckOne(const Target& target, const Case& c) {
+  const Clock clock;
+  const CrashReport crash_report;
+  Report report;
+  NameCase(c);
+  const Outcome outcome = RunCase(c, target);
+  report.tally.Add(c, outcome);
+  if (!outcome.mismatch.empty()) report.mismatch = Mismatch{outcome.mismatch, Print(c), Print(c)};
+  report.seconds = clock.Seconds();
+  return report;
+}
+
+}  // namespace dropkit::check

@@ -1,0 +1,174 @@
+// `dropkit check`: options, the choice of backends, and what is printed.
+#include <CLI/CLI.hpp>
+#include <charconv>
+#include <chrono>
+#include <iomanip>
+#include <iostream>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <stdexcept>
+
+#include "cli/check/case.h"
+#include "cli/check/check.h"
+#include "cli/commands.h"
+#include "cli/commit.h"
+#include "cli/file.h"
+#include "cli/number.h"
+#include "src/backend.h"
+
+namespace dropkit::cli {
+namespace {
+
+using check::Report;
+using check::Target;
+
+// As on the command line.
+struct CheckOptions {
+  std::optional<std::string> backend, minutes, seed, cases, line, json;
+  bool large = false;
+};
+
+struct CheckJob {
+  std::vector<Target> targets;
+  uint64_t seed = 0;
+  check::Extent extent;
+  std::optional<check::Case> one;
+};
+
+Target NamedTarget(const std::string& name) {
+  const Backend* backend;
+  Exec exec;
+  exec.backend = name.c_str();
+  if (Status status = FindBackend(exec, &backend); !status.ok())
+    throw CLI::ValidationError("--backend", status.message());
+  if (!check::RunsOnHostMemory(name))
+    throw CLI::ValidationError("--backend", "'" + name + "' has memory of its own; allowed: backends on host memory");
+  return Target{.backend = name};
+}
+
+// Every backend but the reference; what cannot be checked here is named.
+std::vector<Target> AllTargets() {
+  std::vector<Target> targets;
+  for (const BackendInfo& info : Backends()) {
+    if (info.name == "reference") continue;
+    const bool runs = info.available && check::RunsOnHostMemory(info.name);
+    if (runs) targets.push_back(Target{.backend = info.name});
+    if (!runs)
+      std::cout << "skipped: " << info.name << " (" << (info.available ? "memory of its own" : info.why) << ")\n";
+  }
+  if (targets.empty()) throw std::runtime_error("no backend to check but the reference");
+  return targets;
+}
+
+double ReadMinutes(const std::string& text) {
+  double minutes = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), minutes);
+  if (error != std::errc() || end != text.data() + text.size() || !(minutes > 0 && minutes <= 1e6))
+    throw CLI::ValidationError("--minutes", "'" + text + "' is not a number above 0 and at most 1000000");
+  return minutes;
+}
+
+uint64_t SeedOfNow() {
+  return static_cast<uint64_t>(std::chrono::system_clock::now().time_since_epoch() / std::chrono::microseconds(1));
+}
+
+// A number of cases alone takes as long as it takes; neither is a minute.
+check::Extent ReadExtent(const CheckOptions& options) {
+  check::Extent extent;
+  extent.large = options.large;
+  if (options.cases) {
+    extent.cases = static_cast<int64_t>(ReadNumber("--cases", *options.cases, INT64_MAX));
+    extent.seconds = 1e9;
+  }
+  if (options.minutes) extent.seconds = 60 * ReadMinutes(*options.minutes);
+  return extent;
+}
+
+CheckJob ReadOptions(const CheckOptions& options) {
+  CheckJob job;
+  job.extent = ReadExtent(options);
+  job.seed = options.seed ? ReadNumber("--seed", *options.seed, UINT64_MAX) : SeedOfNow();
+  if (options.line) {
+    check::Case c;
+    if (Status status = check::ReadCase(*options.line, &c); !status.ok())
+      throw CLI::ValidationError("--case", status.message());
+    job.one = c;
+  }
+  job.targets = options.backend ? std::vector<Target>{NamedTarget(*options.backend)} : AllTargets();
+  return job;
+}
+
+void PrintReport(const Target& target, const Report& report) {
+  std::cout << "backend         " << target.backend << " against reference\n" << report.tally.Text();
+  if (report.mismatch) {
+    const check::Mismatch& mismatch = *report.mismatch;
+    std::cout << "MISMATCH        " << mismatch.what << "\n"
+              << "as drawn        " << mismatch.drawn << "\n"
+              << "reproduce       dropkit check --backend " << target.backend << " --case '" << mismatch.reproducer
+              << "'\n";
+  }
+  std::cout << "mismatches      " << (report.mismatch ? 1 : 0) << "\n"
+            << "seconds         " << std::fixed << std::setprecision(1) << report.seconds << "\n"
+            << std::flush;
+}
+
+nlohmann::ordered_json JsonOf(const Target& target, const Report& report) {
+  nlohmann::ordered_json json = report.tally.Json();
+  json["backend"] = target.backend;
+  json["mismatches"] = report.mismatch ? 1 : 0;
+  json["seconds"] = report.seconds;
+  if (report.mismatch) {
+    json["mismatch"] = report.mismatch->what;
+    json["reproducer"] = report.mismatch->reproducer;
+    json["drawn"] = report.mismatch->drawn;
+  }
+  return json;
+}
+
+void WriteJson(const std::string& path, const nlohmann::ordered_json& json) {
+  ReplaceFile(path, [&](std::FILE* file) {
+    const std::string text = json.dump(2) + "\n";
+    std::fwrite(text.data(), 1, text.size(), file);
+  });
+}
+
+int RunCheck(const CheckOptions& options) {
+  CheckJob job = ReadOptions(options);
+  job.extent.seconds /= static_cast<double>(job.targets.size());
+  if (!job.one) std::cout << "seed            " << job.seed << "\n" << std::flush;
+  nlohmann::ordered_json reports = nlohmann::ordered_json::array();
+  bool failed = false;
+  for (const Target& target : job.targets) {
+    const Report report = job.one ? CheckOne(target, *job.one) : Check(target, job.seed, job.extent);
+    PrintReport(target, report);
+    reports.push_back(JsonOf(target, report));
+    failed = failed || report.mismatch;
+  }
+  std::cout << "commit          " << Commit() << "\n"
+            << "build           " << BuildInfo() << "\n";
+  if (options.json)
+    WriteJson(*options.json, {{"seed", job.seed}, {"commit", Commit()}, {"build", BuildInfo()}, {"backends", reports}});
+  return failed ? 1 : 0;
+}
+
+}  // namespace
+
+void AddCheck(CLI::App& app, Job& job) {
+  CLI::App* command = app.add_subcommand("check", "hold backends against the reference in random cases");
+  auto options = std::make_shared<CheckOptions>();
+  command->add_option("--backend", options->backend, "which one. Default: all but the reference, one after the other")
+      ->type_name("NAME");
+  command->add_option("--minutes", options->minutes, "how long, all backends together. Default: 1")
+      ->type_name("NUMBER");
+  command->add_option("--seed", options->seed, "which cases, 0 to 2^64-1. Default: from the clock, and printed")
+      ->type_name("NUMBER");
+  command->add_option("--cases", options->cases, "how many, each backend; takes as long as that takes")
+      ->type_name("NUMBER");
+  command->add_flag("--large", options->large, "only large cases on several threads");
+  command->add_option("--case", options->line, "this case alone: the line that a mismatch prints")->type_name("LINE");
+  command->add_option("--json", options->json, "write the summary to this file")->type_name("FILE");
+  command->callback([options, &job] { job = [options] { return RunCheck(*options); }; });
+}
+
+}  // namespace dropkit::cli

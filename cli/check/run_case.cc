@@ -1,0 +1,167 @@
+// The reference always gets the plain form of a case: Sample and Apply, in one part, on this thread. So a fused, split
+// or threaded run of the target is held against it as well.
+#include "cli/check/run_case.h"
+
+#include <cmath>
+#include <vector>
+
+#include "cli/check/call.h"
+#include "cli/check/compare.h"
+#include "cli/check/spoil.h"
+
+namespace dropkit::check {
+namespace {
+
+const Target& Reference() {
+  static const auto* target = new Target{.backend = "reference"};
+  return *target;
+}
+
+Status WriteMask(const Target& target, Verb verb, const Call& call) {
+  if (verb == Verb::kSpread) return target.spread(call.spec, call.p, call.bytes, call.x, call.exec, call.mask);
+  if (verb == Verb::kPack) return target.pack(call.spec, call.p, call.bytes, call.x, call.exec, call.mask);
+  return target.sample(call.spec, call.p, call.key, call.x, call.exec, call.mask);
+}
+
+Status DropAll(const Target& target, const Call& call) {
+  return target.drop(call.spec, call.p, call.key, call.pass, call.x, call.y, call.exec, call.mask);
+}
+
+// Samples [first, first + count) of a view.
+View Part(View x, int64_t first, int64_t count) {
+  if (x.data) x.data = static_cast<uint8_t*>(x.data) + first * x.sample_stride * static_cast<int64_t>(SizeOf(x.dtype));
+  x.first_sample += first;
+  x.samples = count;
+  return x;
+}
+
+// Counts of the parts, one after the other, into the whole's place; T of the first.
+void JoinCounts(Bench* bench) {
+  int64_t* kept = bench->whole.kept.as<int64_t>();
+  for (const auto& part : bench->parts) kept = std::copy_n(part->kept.as<int64_t>(), part->mask.num_kept, kept);
+  *bench->whole.threshold.as<uint64_t>() = *bench->parts[0]->threshold.as<uint64_t>();
+}
+
+// As ranks do it: each draws its part, counts over the tensor are summed, each applies its part.
+Status RunParts(const Case& c, const Target& target, Bench* bench) {
+  const int64_t firsts[] = {0, c.cut, c.sizes[0]};
+  int64_t sum = 0;
+  for (int i = 0; i < 2; ++i) {
+    Call call = bench->call;
+    call.x = Part(call.x, firsts[i], firsts[i + 1] - firsts[i]);
+    bench->parts.push_back(std::make_unique<MaskMemory>(call.spec, call.x));
+    MaskMemory& part = *bench->parts.back();
+    if (!part.described.ok()) return part.described;
+    call.mask = &part.mask;
+    part.mask.key = call.key;
+    if (Status status = WriteMask(target, Verb::kSample, call); !status.ok()) return status;
+    for (int64_t n = 0; n < part.mask.num_kept; ++n) sum += part.mask.kept[n];
+  }
+  JoinCounts(bench);
+  for (int i = 0; i < 2; ++i) {
+    Mask mask = bench->parts[i]->mask;
+    if (c.spec.over == Over::kTensor) {
+      mask.kept = &sum;
+      mask.num_kept = 1;
+      mask.total = bench->whole.mask.total;
+    }
+    const int64_t count = firsts[i + 1] - firsts[i];
+    const View x = Part(bench->call.x, firsts[i], count), y = Part(bench->call.y, firsts[i], count);
+    if (Status status = target.apply(mask, c.pass, x, y, bench->call.exec); !status.ok()) return status;
+  }
+  return Status();
+}
+
+Status Run(const Case& c, const Target& target, Bench* bench) {
+  if (Status status = bench->GiveScratch(); !status.ok()) return status;
+  const Call& call = bench->call;
+  if (c.verb == Verb::kSplit) return RunParts(c, target, bench);
+  if (c.verb == Verb::kDrop) return DropAll(target, call);
+  if (Status status = WriteMask(target, c.verb, call); !status.ok()) return status;
+  return target.apply(*call.mask, call.pass, call.x, call.y, call.exec);
+}
+
+// ---------------------------------------------------------------- calls that must be refused
+
+std::string FindRefused(const Status& status, const char* what, Bench* bench, const Mask& before) {
+  if (status.ok()) return std::string("not refused: ") + what;
+  if (status.message().empty()) return std::string("refused without a message: ") + what;
+  if (!SameStruct(before, bench->whole.mask)) return std::string("refused, but the mask's fields changed: ") + what;
+  std::string written = bench->Damage();
+  if (written.empty()) written = bench->Written();
+  return written.empty() ? "" : std::string("refused, but ") + written + ": " + what;
+}
+
+std::string RunSpoilt(const Case& c, const Target& target, const Spoil& spoil, Bench* bench) {
+  if (Status status = bench->GiveScratch(); !status.ok()) return "ScratchBytes: " + status.message();
+  if (spoil.stage == Stage::kApply) {
+    if (Status status = WriteMask(target, c.verb, bench->call); !status.ok())
+      return "refused before it was spoilt: " + status.message();
+  }
+  bench->Remember();
+  Call call = bench->call;
+  spoil.spoil(&call);
+  const Mask before = bench->whole.mask;
+  if (spoil.stage == Stage::kApply)
+    return FindRefused(target.apply(*call.mask, call.pass, call.x, call.y, call.exec), spoil.name, bench, before);
+  const Status status = c.verb == Verb::kDrop ? DropAll(target, call) : WriteMask(target, c.verb, call);
+  return FindRefused(status, spoil.name, bench, before);
+}
+
+// A spec that the shape does not allow: the memory holds a word of each, and none may be written.
+std::string RunUnfit(const Case& c, const Target& target, Bench* bench) {
+  const Mask before = bench->whole.mask;
+  const Verb verb = c.verb == Verb::kSplit ? Verb::kSample : c.verb;
+  const Status status = verb == Verb::kDrop ? DropAll(target, bench->call) : WriteMask(target, verb, bench->call);
+  return FindRefused(status, "the spec does not fit the shape", bench, before);
+}
+
+// ---------------------------------------------------------------- trust
+
+Trust TrustOf(const Mask& mask) {
+  const uint64_t threshold = *mask.threshold;
+  int64_t kept = 0;
+  for (int64_t i = 0; i < mask.num_kept; ++i) kept += mask.kept[i];
+  if (mask.total > 0 && threshold != kBadThreshold && kept > 0 && kept < mask.total) return Trust::kTrusted;
+  const bool no_choice = threshold == 0 || threshold >= uint64_t{1} << 32 || mask.total == 0;
+  return no_choice ? Trust::kExact : Trust::kMistrusted;
+}
+
+void SetPool(int threads) {
+  static int current = -1;  // a change makes the pool anew
+  if (current == threads) return;
+  if (SetThreads(threads).ok()) current = threads;
+}
+
+}  // namespace
+
+Outcome RunCase(const Case& c, const Target& target) {
+  Outcome outcome;
+  Bench ours(c, target.backend);
+  SetPool(c.threads);
+  if (!ours.whole.described.ok() || !c.spoilt.empty()) {
+    outcome.trust = Trust::kRefused;
+    const bool unfit = !ours.whole.described.ok();
+    outcome.mismatch = unfit ? RunUnfit(c, target, &ours) : RunSpoilt(c, target, *FindSpoil(c.spoilt), &ours);
+    return outcome;
+  }
+  Case plain = c;
+  plain.runner = Runner::kPool;
+  plain.own_scratch = false;
+  if (c.verb == Verb::kSplit || c.verb == Verb::kDrop) plain.verb = Verb::kSample;
+  Bench theirs(plain, Reference().backend);
+  const Status reference = Run(plain, Reference(), &theirs);
+  const Status status = Run(c, target, &ours);
+  outcome.elements = c.Elements();
+  if (!reference.ok()) {
+    outcome.mismatch = "the reference refuses: " + reference.message();
+  } else if (!status.ok()) {
+    outcome.mismatch = "refused: " + status.message();
+  } else {
+    outcome.mismatch = Difference(c, &ours, &theirs);
+    outcome.trust = TrustOf(theirs.whole.mask);
+  }
+  return outcome;
+}
+
+}  // namespace dropkit::check

@@ -1,0 +1,29 @@
+// What is checked: the verbs, and the name of the backend that runs them. The real ones are the library's own; a test
+// passes verbs that are broken on purpose.
+// Assumes that the backend reads and writes memory of the host.
+#ifndef DROPKIT_CLI_CHECK_TARGET_H_
+#define DROPKIT_CLI_CHECK_TARGET_H_
+
+#include <string>
+#include <vector>
+
+#include "dropkit/dropkit.h"
+
+namespace dropkit::check {
+
+struct Target {
+  std::string backend;
+  decltype(&dropkit::Sample) sample = dropkit::Sample;
+  decltype(&dropkit::Spread) spread = dropkit::Spread;
+  decltype(&dropkit::Pack) pack = dropkit::Pack;
+  decltype(&dropkit::Apply) apply = dropkit::Apply;
+  decltype(&dropkit::Drop) drop = dropkit::Drop;
+};
+
+// Whether the backend works on plain host memory; false for names that this list does not know, since handing host
+// memory to a device would end the program.
+bool RunsOnHostMemory(const std::string& backend);
+
+}  // namespace dropkit::check
+
+#endif  // DROPKIT_CLI_CHECK_TARGET_H_

@@ -1,0 +1,26 @@
+// The frame of an HTML page that needs nothing but itself: head with all styles, escaping, and figures.
+#ifndef DROPKIT_CLI_TRAIN_PAGE_H_
+#define DROPKIT_CLI_TRAIN_PAGE_H_
+
+#include <string>
+#include <string_view>
+
+namespace dropkit::cli {
+
+// `text` for between tags and inside quoted attributes.
+std::string EscapeHtml(std::string_view text);
+
+// The same of a method's name, which may break at its punctuation.
+std::string Breakable(std::string_view name);
+
+// Everything from the doctype to the start of the body's content, and everything after it. The page's own policy
+// forbids the browser to load anything.
+std::string PageStart(const std::string& title);
+std::string PageEnd();
+
+// <tag>escaped text</tag>, and with a class.
+std::string Element(const std::string& tag, std::string_view text, const std::string& css_class = "");
+
+}  // namespace dropkit::cli
+
+#endif  // DROPKIT_CLI_TRAIN_PAGE_H_

@@ -1,0 +1,182 @@
+"""The site of the documentation: it builds without a warning, holds the whole public API, and asks the network nothing.
+
+Assumes Sphinx (requirements.txt) and doxygen; without them these tests are skipped by name. The public API is found
+here by reading the headers' lines, apart from the way the site finds it.
+"""
+
+import html
+import html.parser
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+HEADERS = sorted((ROOT / "include" / "dropkit").glob("*.h"))
+PAGES = {"dropkit.h": "api.html", "nn.h": "api_nn.html", "dropkit_c.h": "api_c.html"}
+BAR = re.compile(r"^// -{8,} (.+)$", re.M)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    if shutil.which("doxygen") is None:
+        pytest.skip("doxygen is not installed")
+    pytest.importorskip("sphinx")
+    folder = tmp_path_factory.mktemp("docs")
+    words = [
+        "-W",
+        "--keep-going",
+        "-n",
+        "-q",
+        "-E",
+        "-b",
+        "html",
+        "-d",
+        folder / "doctrees",
+        ROOT / "docs",
+        folder / "site",
+    ]
+    done = subprocess.run([sys.executable, "-m", "sphinx", *words], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0 and done.stderr == "", done.stdout + done.stderr
+    return folder / "site"
+
+
+def text_of(page):
+    """A page's words, one blank between them, without its head and scripts."""
+    body = re.sub(r"<(script|style)\b.*?</\1>", "", page.read_text().partition("<body")[2], flags=re.S)
+    return squeezed(html.unescape(re.sub(r"<[^>]+>", "", body)))
+
+
+def squeezed(text):
+    """The text without blanks, quotes, dashes and dots, which typography changes."""
+    return re.sub(r"[\s\"'`*\u2018-\u201d\u2013\u2014\u2026.-]+", "", text)
+
+
+def declarations(header):
+    """(name, comment) of what a header declares at the top level or as DROPKIT_API, in its order."""
+    found, comment, depth = [], [], 0
+    for line in header.read_text().splitlines():
+        said = re.match(r"\s*// ?(.*)", line)
+        if said and not BAR.match(line):
+            comment.append(said[1])
+            continue
+        if depth == 0:
+            name = declared_name(line)
+            if name:
+                behind = re.search(r"// (?:NOLINT: )?(.*)", line)
+                holder = f"Holds a shared {name}Impl" if line.startswith("TORCH_MODULE") else ""
+                found.append((name, " ".join(comment) or (behind[1] if behind else holder)))
+            if line.startswith(("class ", "struct ", "typedef struct", "enum {")):
+                depth = 0 if line.rstrip().endswith(";") else 1
+        elif re.match(r"\}.*;", line):
+            depth = 0
+        if not line.startswith("template"):
+            comment = []
+    return found
+
+
+def declared_name(line):
+    line = re.sub(r"\s*//.*", "", line)
+    if line.startswith(("#", "}", "namespace", "extern", "template", " ")):
+        return None
+    patterns = [
+        r"(?:typedef )?(?:class|struct|enum class|enum)(?: \[\[nodiscard\]\]| DROPKIT_API)* (\w+)\b(?!\s*;)",
+        r"TORCH_MODULE\((\w+)\)",
+        r"using (\w+) =",
+        r"inline constexpr \w+ (\w+) =",
+        r"[\w:<>&*, ]+?[ *&](operator<<|operator>>|\w+)\(",
+    ]
+    for pattern in patterns:
+        match = re.match(pattern, line)
+        if match:
+            return match[1]
+    return None
+
+
+def test_the_headers_are_read_as_they_are():
+    names = {header.name: [name for name, _ in declarations(header)] for header in HEADERS}
+    assert {"Status", "Spec", "ParseSpec", "View", "Sample", "Apply", "Drop", "Key", "kDrawVersion"} <= set(
+        names["dropkit.h"]
+    )
+    assert {"drop", "new_key", "Layer", "DropBlock2d", "LinearSchedule", "operator<<"} <= set(names["nn.h"])
+    exported = re.findall(r"^DROPKIT_API .*", (ROOT / "include/dropkit/dropkit.h").read_text(), re.M)
+    assert len(exported) > 20
+    for line in exported:
+        assert declared_name(line) in names["dropkit.h"], line
+
+
+@pytest.mark.parametrize("header", HEADERS, ids=lambda header: header.name)
+def test_every_declaration_is_there_with_its_comment(site, header):
+    page = site / PAGES[header.name]
+    signatures = re.findall(r'<dt class="sig[^"]*" id="[^"]+">(.*?)</dt>', page.read_text(), re.S)
+    shown = {html.unescape(re.sub(r"<[^>]+>", "", signature)) for signature in signatures}
+    text = text_of(page)
+    for name, comment in declarations(header):
+        word = rf"(?<!\w){re.escape(name)}(?!\w)"
+        assert any(re.search(word, signature) for signature in shown), f"{name} is missing"
+        assert comment, f"{name} has no comment"
+        assert squeezed(comment) in text, f"{name}: its comment is missing or cut: {comment}"
+
+
+def test_members_are_there_with_their_comments(site):
+    text = text_of(site / "api.html")
+    source = (ROOT / "include/dropkit/dropkit.h").read_text()
+    behind = re.findall(r"^  \S.*; +// (?:NOLINT: )?(.+)$", source, re.M)
+    assert len(behind) > 20
+    for comment in behind:
+        assert squeezed(comment) in text, f"missing: {comment}"
+    for member in ("sample_stride", "scratch_bytes", "gamma_scale", "expected_drop", "num_words"):
+        assert squeezed(member) in text
+
+
+def test_contracts_and_sections_are_there(site):
+    opening = re.match(r"(?://.*\n)+", (ROOT / "include/dropkit/dropkit.h").read_text())[0]
+    contracts = re.findall(r"^//  (\d)\. ((?:.*\n)(?://     .*\n)*)", opening, re.M)
+    assert [number for number, _ in contracts] == list("1234567")
+    page = site / "api.html"
+    items = re.search(r"<ol class=\"arabic simple\">(.*?)</ol>", page.read_text(), re.S)[1].count("<li>")
+    assert items == 7
+    for _, contract in contracts:
+        assert squeezed(contract.replace("//", "")) in text_of(page)
+    for header in HEADERS:
+        titles = re.findall(r"<h2>([^<]*)", (site / PAGES[header.name]).read_text())
+        assert [html.unescape(title) for title in titles] == BAR.findall(header.read_text())
+
+
+class Assets(html.parser.HTMLParser):
+    """What a browser would fetch to show the page."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def handle_starttag(self, tag, attributes):
+        values = dict(attributes)
+        self.found += [values[name] for name in ("src", "srcset", "data", "poster") if values.get(name)]
+        if tag == "link" and values.get("rel") not in ("next", "prev", "index", "search", "author", "canonical"):
+            self.found.append(values.get("href") or "")
+        assert not (tag == "meta" and values.get("http-equiv") == "refresh" and "http" in values.get("content", ""))
+
+
+def test_nothing_is_asked_of_the_network(site):
+    pages = list(site.rglob("*.html"))
+    assert len(pages) > 8
+    for page in pages:
+        assets = Assets()
+        assets.feed(page.read_text())
+        for asset in assets.found:
+            assert not re.match(r"\w+:|//", asset) or asset.startswith("data:"), f"{page.name}: {asset}"
+            local = re.split("[?#]", asset)[0]
+            assert asset.startswith("data:") or (page.parent / local).exists(), f"{page.name}: {asset} is missing"
+    for style in site.rglob("*.css"):
+        assert not re.search(r"url\(['\"]?(https?:)?//|@import", style.read_text()), style
+
+
+def test_every_page_can_be_reached(site):
+    contents = (site / "index.html").read_text()
+    for page in (ROOT / "docs").glob("*.md"):
+        if (site / f"{page.stem}.html").exists() and page.stem != "index":
+            assert f'href="{page.stem}.html"' in contents, f"docs/index.md does not lead to {page.name}"
