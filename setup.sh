@@ -28,6 +28,7 @@ readonly NEEDS=(
   "libgtest-dev /usr/include/gtest/gtest.h"
   "libcli11-dev /usr/include/CLI/CLI.hpp"
   "nlohmann-json3-dev /usr/include/nlohmann/json.hpp"
+  "libhwy-dev /usr/include/hwy/highway.h"
   "libpng-dev /usr/include/png.h"
   "zlib1g-dev /usr/include/zlib.h"
   "libcairo2-dev /usr/include/cairo/cairo.h"

@@ -33,7 +33,7 @@ class Mutant:
 
 
 LANES = "MakeLaneLaw(threshold > kOne ? 0 : LaneThreshold(spec, plan, coverage, threshold));"
-JOB = "Job job{mask, x, y, MakeLoop(mask, x, y, noise)};"
+JOB = "Job job{mask, x, y, MakeLoop(mask, x, y, noise), ChosenKernels()};"
 MUTANTS = [
     Mutant(
         "p quantised to 8 bits",
@@ -55,15 +55,21 @@ MUTANTS = [
     ),
     Mutant(
         "drawn mask shifted by one bit",
-        "src/cpu/sample.cc",
-        "bits[i] &= LowMask(to) & ~LowMask(from);",
-        "bits[i] = bits[i] << 1 & LowMask(to) & ~LowMask(from);",
+        "src/cpu/spread.cc",
+        "ClearMarkedWords(mask_.bits, base + first, fired, words)",
+        "ClearMarkedWords(mask_.bits, base + first + 1, fired, words)",
+    ),
+    Mutant(
+        "blocks shifted by one bit",
+        "src/cpu/words.cc",
+        "places.base + static_cast<int64_t>(lanes[i])",
+        "places.base + 1 + static_cast<int64_t>(lanes[i])",
     ),
     Mutant(
         "applied mask shifted by one bit",
-        "src/cpu/apply.cc",
-        "static_cast<uint32_t>(LoadBits(bits, row.bit + i, 32))",
-        "static_cast<uint32_t>(LoadBits(bits, row.bit + i, 32) >> 1)",
+        "src/cpu/rows.cc",
+        "LoadBits(bits, bit + i, count)",
+        "LoadBits(bits, bit + i, count) >> 1",
     ),
     Mutant(
         "backward applies another mask",
