@@ -1,5 +1,5 @@
-// Loops over the words of a mask. The plain code is the vector code: the compiler makes the vectors, for each target,
-// the portable one included.
+// Loops over the words of a mask. But for the count, the plain code is the vector code: the compiler makes the vectors,
+// for each target, the portable one included.
 #include <bit>
 #include <utility>
 
@@ -56,8 +56,16 @@ void Transpose(uint64_t words[64]) {
 }
 
 int64_t PopCount(const uint64_t* words, int64_t count) {
-  int64_t ones = 0;
-  for (int64_t i = 0; i < count; ++i) ones += std::popcount(words[i]);
+  int64_t ones = 0, i = 0;
+#if HWY_TARGET != HWY_SCALAR
+  namespace hn = hwy::HWY_NAMESPACE;
+  const hn::ScalableTag<uint64_t> d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  auto sums = hn::Zero(d);
+  for (; i + lanes <= count; i += lanes) sums = hn::Add(sums, hn::PopulationCount(hn::LoadU(d, words + i)));
+  ones = static_cast<int64_t>(hn::GetLane(hn::SumOfLanes(d, sums)));
+#endif
+  for (; i < count; ++i) ones += std::popcount(words[i]);
   return ones;
 }
 
