@@ -177,6 +177,19 @@ DROPKIT_HOST_DEVICE void ForEachMark(const LaneLaw& law, CallKey overlay_key, ui
   }
 }
 
+// The fired lanes of one tile: bit i of bits is lane 512 tile + i. Bits from `lanes`, those that the sample has in this
+// tile, are unspecified. What the kernels of a backend do at large.
+DROPKIT_HOST_DEVICE void DrawTile(const LaneLaw& law, CallKey digits_key, CallKey overlay_key, uint32_t tile,
+                                  uint64_t sample, int lanes, uint64_t bits[kTileWords]) {
+  for (int i = 0; i < kTileWords; ++i) bits[i] = law.all ? ~uint64_t{0} : 0;
+  if (law.none || law.all) return;
+  for (int group = 0; law.digits != 0 && group * 128 < lanes; ++group) {
+    DrawDigitGroup(law, digits_key, tile * (kTileLanes / 128) + static_cast<uint32_t>(group), sample, bits + 2 * group);
+  }
+  ForEachMark(law, overlay_key, tile, sample, [&](uint32_t lane) { bits[lane >> 6] |= uint64_t{1} << (lane & 63); });
+  for (int i = 0; law.inverted && i < kTileWords; ++i) bits[i] = ~bits[i];
+}
+
 // Uniform in [0, count), within a relative 2^-32 * count.
 DROPKIT_HOST_DEVICE int64_t UniformBelow(uint32_t word, int64_t count) {
   return static_cast<int64_t>((static_cast<uint64_t>(word) * static_cast<uint64_t>(count)) >> 32);
