@@ -20,6 +20,8 @@ PAGES = ["family", "twelve", "two", "single", "failed"]
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
+    if shutil.which("gnuplot") is None:
+        pytest.skip("gnuplot is not installed; ./setup.sh installs it")
     folder = tmp_path_factory.mktemp("pages")
     subprocess.run([WRITER, folder], check=True, timeout=120)
     return folder
@@ -127,10 +129,11 @@ def test_the_checks_see_damage(browser, pages, tmp_path, damage, complaint):
 
 
 def test_without_gnuplot_the_page_says_so_and_is_whole(browser, tmp_path):
+    if shutil.which("gnuplot") is None:
+        pytest.skip("gnuplot, which the page is to miss, is not installed")
     empty = tmp_path / "bin"
     empty.mkdir()
     subprocess.run([WRITER, tmp_path], check=True, timeout=120, env={**os.environ, "PATH": str(empty)})
-    assert shutil.which("gnuplot")  # it was there to be missed
     report_checks.check_page(browser, tmp_path / "family" / "report.html")
     said = browser.value("[...document.querySelectorAll('.plot .problem')].map(e => e.textContent)")
     assert said == ["No plot here: gnuplot is not on PATH."] * 4
