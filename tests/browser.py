@@ -1,7 +1,8 @@
 """A headless Chromium for tests, over the DevTools protocol on a pipe: pages, screenshots, PDF, and events.
 
-Needs the program `chromium`; a test that opens one is skipped by name where it is missing. The browser may reach no host: every name resolves to nothing, and its own background
-services are off, so that a request in the net log is one that a page made.
+Needs the program `chromium`; a test that opens one is skipped by name where it is missing. The browser may reach no
+host: every name resolves to nothing, and its own background services are off, so that a request in the net log is one
+that a page made.
 """
 
 import base64
