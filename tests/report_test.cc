@@ -58,6 +58,10 @@ class Path {
   std::string before_;
 };
 
+#define SKIP_WITHOUT_GNUPLOT()                            \
+  if (std::system("command -v gnuplot > /dev/null") != 0) \
+  GTEST_SKIP() << "gnuplot is not installed; ./setup.sh installs it"
+
 // A program called gnuplot that does what the lines of shell say.
 void MakeGnuplot(const Folder& folder, const std::string& lines) {
   std::ofstream(folder / "gnuplot") << "#!/bin/sh\n" << lines << "\n";
@@ -83,6 +87,7 @@ std::string ReadFile(const std::string& path) {
 const std::vector<std::string> kMethods = {"none", "dropblock:block=7@0.1", "cutout:size=20,region=valid@1", "none-4"};
 
 TEST(Report, HoldsEveryMethodSeedAndFigure) {
+  SKIP_WITHOUT_GNUPLOT();
   const SyntheticJob job = MakeJob("scenes", kMethods, 3, 6, 2);
   const std::string page = PageOf(job);
   for (const std::string& method : kMethods) EXPECT_TRUE(Has(page, Breakable(method))) << method;
@@ -107,6 +112,7 @@ TEST(Report, HoldsEveryMethodSeedAndFigure) {
 }
 
 TEST(Report, NeedsNothingButItself) {
+  SKIP_WITHOUT_GNUPLOT();
   std::string page = PageOf(MakeJob("scenes", kMethods, 2, 3, 1));
   EXPECT_FALSE(Has(page, "<script"));
   EXPECT_TRUE(Has(page, "default-src 'none'"));
@@ -122,6 +128,7 @@ TEST(Report, NeedsNothingButItself) {
 }
 
 TEST(Report, GivesNoIdTwice) {
+  SKIP_WITHOUT_GNUPLOT();
   const std::string page = PageOf(MakeJob("fashion", kMethods, 2, 3, 1));
   std::set<std::string> ids;
   const std::regex id(" id=[\"']([^\"']*)[\"']"), use("href=[\"']#([^\"']*)[\"']");
@@ -133,6 +140,7 @@ TEST(Report, GivesNoIdTwice) {
 }
 
 TEST(Report, NamesThatAreSpecialToHtmlAndGnuplotStandForThemselves) {
+  SKIP_WITHOUT_GNUPLOT();
   const Folder folder;
   const std::string trap = folder / "trap";
   const std::string name = "a'b\"<i>&`touch " + trap + "`$0 @x {/=40 y}_2^3 %s\\n\n\x01#;!";
@@ -167,6 +175,7 @@ TEST(Report, SaysThatGnuplotIsNotOnPath) {
 }
 
 TEST(Report, OneSeedHasNoSpreadAndOneEpochNoCurve) {
+  SKIP_WITHOUT_GNUPLOT();
   std::string page = PageOf(MakeJob("fashion", {"none", "dropout@0.1"}, 1, 4, 0));
   EXPECT_TRUE(Has(page, "One seed: there is no spread"));
   EXPECT_FALSE(Has(page, "&plusmn;") || Has(page, "problem\"") || Has(page, "Sample images"));
@@ -203,6 +212,7 @@ TEST(Report, CountsRunsWithoutTheirCurve) {
 }
 
 TEST(Report, PlotsEachAccuracyUnderItsName) {
+  SKIP_WITHOUT_GNUPLOT();
   SyntheticJob job = MakeJob("fashion", {"none", "dropout@0.1"}, 1, 3, 0);
   for (RunResult& run : job.results) run.curve.assign(3, EpochPoint{90, 50});
   const std::string page = PageOf(job);
@@ -341,6 +351,7 @@ TEST(Gnuplot, TellsWhatWentWrong) {
 }
 
 TEST(Gnuplot, RefusesAScriptThatIsWrong) {
+  SKIP_WITHOUT_GNUPLOT();
   const GnuplotPicture picture = RunGnuplot("x", 100, 100, "plot nonsense nonsense\n");
   EXPECT_TRUE(picture.problem.starts_with("gnuplot failed: exit code 1: line ")) << picture.problem;
 }
