@@ -13,11 +13,11 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-// JSON has no number for an infinity or NaN, which a fill may be: "inf", "-inf", "nan".
+// JSON has no number for an infinity, which a fill may be.
 template <typename T>
 Json ValueOf(T value) {
   if constexpr (std::is_floating_point_v<T>) {
-    if (!std::isfinite(value)) return std::isnan(value) ? "nan" : value > 0 ? "inf" : "-inf";
+    if (std::isinf(value)) return value > 0 ? "inf" : "-inf";
   }
   return value;
 }
