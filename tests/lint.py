@@ -25,12 +25,8 @@ MACHINE_PATH = re.compile(r"(?<![\w.$)}>*/-])/(home|root|work|tmp|mnt)/\w")
 
 def list_files():
     """Files that git tracks or would add; without git, everything outside hidden and build folders."""
-    listed = subprocess.run(
-        ["git", "-c", "safe.directory=*", "ls-files", "-z", "-co", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
+    listed = subprocess.run(["git", "-c", "safe.directory=*", "ls-files", "-z", "-co", "--exclude-standard"],
+                            cwd=ROOT, capture_output=True, text=True)
     if listed.returncode == 0:
         names = sorted(set(filter(None, listed.stdout.split("\0"))))
         return [pathlib.Path(name) for name in names if (ROOT / name).is_file()]

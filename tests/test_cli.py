@@ -206,6 +206,12 @@ def test_help_and_version_that_cannot_be_written(arguments):
     assert done.returncode == 1 and done.stderr.endswith(": cannot write to standard output\n")
 
 
+@pytest.mark.parametrize("subcommand", ["explain", "rates"])
+def test_a_wrong_backend_of_the_environment_is_blamed(subcommand):
+    message = fail(2, subcommand, "dropout", env={"DROPKIT_BACKEND": "foo"})
+    assert message.startswith(f"dropkit {subcommand}: DROPKIT_BACKEND: ") and "'foo'" in message
+
+
 def test_a_backend_without_code_here_is_told_as_not_built():
     message = fail(1, "mask", "dropblock", *DRAW, "--backend", "cuda")
     assert "cuda: not built" in message and "cuda (off: not built)" in succeed("--version")

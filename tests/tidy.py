@@ -27,9 +27,8 @@ def check(program, source, shared):
     stamp = CACHE / hashlib.sha256((shared + digest([source])).encode()).hexdigest()
     if stamp.exists():
         return None
-    result = subprocess.run(
-        [program, "--quiet", str(source.relative_to(ROOT)), "--", *FLAGS], cwd=ROOT, capture_output=True, text=True
-    )
+    result = subprocess.run([program, "--quiet", str(source.relative_to(ROOT)), "--", *FLAGS],
+                            cwd=ROOT, capture_output=True, text=True)
     if result.returncode == 0:
         stamp.touch()
         return ""

@@ -3,7 +3,6 @@
 Standard library only, and no code shared with src/. Section numbers are those of the page. A spec is a dict of the
 words of a spec line, with every key of its method set; make.py reads spec lines and writes the golden files.
 """
-
 import itertools
 import math
 import struct
@@ -50,7 +49,7 @@ class Field:
 
 
 def f32(x):
-    return struct.unpack("<f", struct.pack("<f", x))[0]
+    return struct.unpack('<f', struct.pack('<f', x))[0]
 
 
 def threshold_of(p):
@@ -89,22 +88,21 @@ class Axis:
 
 
 def axes_of(spec, sizes):
-    if spec["method"] not in ("dropblock", "cutout"):
+    if spec['method'] not in ('dropblock', 'cutout'):
         return []
-    extents = [int(x) for x in spec["block" if spec["method"] == "dropblock" else "size"].split("x")]
+    extents = [int(x) for x in spec['block' if spec['method'] == 'dropblock' else 'size'].split('x')]
     if len(extents) == 1:
         extents = extents * len(sizes)
-    valid = spec["region"] == "valid"
-    if spec["method"] == "cutout":
+    valid = spec['region'] == 'valid'
+    if spec['method'] == 'cutout':
         return [Axis(n, min(k, n) if valid else k, valid, k // 2) for n, k in zip(sizes, extents)]
-    if spec["clip"] == "axis":
+    if spec['clip'] == 'axis':
         extents = [min(n, k) for n, k in zip(sizes, extents)]
-    elif spec["clip"] == "square":
+    elif spec['clip'] == 'square':
         extents = [min(k, *sizes) for k in extents]
-    longer_side_after = spec["anchor"] == "after"
-    return [
-        Axis(n, k, valid, k // 2 - 1 if k % 2 == 0 and longer_side_after else k // 2) for n, k in zip(sizes, extents)
-    ]
+    longer_side_after = spec['anchor'] == 'after'
+    return [Axis(n, k, valid, k // 2 - 1 if k % 2 == 0 and longer_side_after else k // 2)
+            for n, k in zip(sizes, extents)]
 
 
 def coverage_classes(axes):
@@ -147,17 +145,17 @@ def calibrated_gamma(axes, t, cells):
 
 def lane_threshold(spec, sizes, big_t):
     """Q of section 3."""
-    if spec["method"] != "dropblock" or big_t in (0, ONE):
+    if spec['method'] != 'dropblock' or big_t in (0, ONE):
         return big_t
     axes = axes_of(spec, sizes)
     t, cells = float(big_t) / TWO32, math.prod(sizes)
-    block, scale = float(math.prod(axis.k for axis in axes)), float(spec["gamma_scale"])
+    block, scale = float(math.prod(axis.k for axis in axes)), float(spec['gamma_scale'])
     positions = float(math.prod(axis.n - axis.k + 1 for axis in axes))
-    if spec["rate"] == "paper":
+    if spec['rate'] == 'paper':
         gamma = ((t * float(cells)) / (block * positions)) * scale
-    elif spec["rate"] == "plain":
+    elif spec['rate'] == 'plain':
         gamma = (t / block) * scale
-    elif spec["rate"] == "raw":
+    elif spec['rate'] == 'raw':
         gamma = t * scale
     else:
         gamma = calibrated_gamma(axes, t, cells)
@@ -168,15 +166,15 @@ def expected_kept(spec, sizes, q):
     u = float(q) / TWO32
     y = 1.0 - u
     cells = float(math.prod(sizes))
-    if spec["method"] == "dropblock":
+    if spec['method'] == 'dropblock':
         return kept_sums(coverage_classes(axes_of(spec, sizes)), y)[0] / cells
-    if spec["method"] != "cutout":
+    if spec['method'] != 'cutout':
         return y
     axes = axes_of(spec, sizes)
     positions, total = float(math.prod(axis.positions for axis in axes)), 0.0
     for (a, na), (b, nb), (c, nc) in itertools.product(*coverage_classes(axes)):
         missed = 1.0 - (u * float(a * b * c)) / positions
-        total = total + float(na * nb * nc) * power(missed, int(spec["holes"]))
+        total = total + float(na * nb * nc) * power(missed, int(spec['holes']))
     return total / cells
 
 
@@ -238,7 +236,7 @@ def mark_overlay(marks, rounds, thresholds, field):
     for tile, r in itertools.product(range((len(marks) + 511) // 512), range(rounds)):
         words = [w for call in range(9) for w in field.draw(16 * r + call, tile)]
         count = sum(threshold <= words[0] for threshold in thresholds)
-        for w in words[1 : count + 1]:
+        for w in words[1:count + 1]:
             lane = 512 * tile + (w >> 23)
             if lane < len(marks):
                 marks[lane] = 1
@@ -260,12 +258,12 @@ def fired_lanes(q, lanes, key, s):
 
 
 def lanes_a_channel(spec, sizes):
-    method = spec["method"]
-    if method in ("spatial_dropout", "drop_path"):
+    method = spec['method']
+    if method in ('spatial_dropout', 'drop_path'):
         return 1
-    if method == "cutout":
-        return int(spec["holes"])
-    if method == "dropblock":
+    if method == 'cutout':
+        return int(spec['holes'])
+    if method == 'dropblock':
         return math.prod(axis.positions for axis in axes_of(spec, sizes))
     return math.prod(sizes)
 
@@ -280,11 +278,11 @@ def unravel(position, counts):
 
 def dropped_cells(spec, sizes, axes, lane, position, centres):
     """Cells of its channel that a fired lane drops."""
-    if spec["method"] in ("dropout", "drop_connect"):
+    if spec['method'] in ('dropout', 'drop_connect'):
         return [position]
-    if spec["method"] in ("spatial_dropout", "drop_path"):
+    if spec['method'] in ('spatial_dropout', 'drop_path'):
         return range(math.prod(sizes))
-    if spec["method"] == "cutout":
+    if spec['method'] == 'cutout':
         words = centres.draw(0, lane)
         where = [w * axis.positions >> 32 for w, axis in zip(words, axes)]
     else:
@@ -298,43 +296,26 @@ def dropped_cells(spec, sizes, axes, lane, position, centres):
 def sample_mask(spec, channels, sizes, q, key, s):
     """Keep flags [channels][cells] of global sample s."""
     cells, m = math.prod(sizes), lanes_a_channel(spec, sizes)
-    one_channel = spec["share"] in ("channels", "all") or spec["method"] == "drop_path"
+    one_channel = spec['share'] in ('channels', 'all') or spec['method'] == 'drop_path'
     centres, axes = Field(key, TAG_CENTRES, s), axes_of(spec, sizes)
-    planes = [bytearray(b"\1" * cells) for _ in range(1 if one_channel else channels)]
+    planes = [bytearray(b'\1' * cells) for _ in range(1 if one_channel else channels)]
     for lane, fired in enumerate(fired_lanes(q, len(planes) * m, key, s)):
         if fired:
             plane = planes[lane // m]
             for cell in dropped_cells(spec, sizes, axes, lane, lane % m, centres):
                 plane[cell] = 0
-    return b"".join(planes) * (channels if one_channel else 1)
+    return b''.join(planes) * (channels if one_channel else 1)
 
 
 # ---- section 9: noise
 
-ACKLAM_A = (
-    -3.969683028665376e01,
-    2.209460984245205e02,
-    -2.759285104469687e02,
-    1.383577518672690e02,
-    -3.066479806614716e01,
-    2.506628277459239e00,
-)
-ACKLAM_B = (
-    -5.447609879822406e01,
-    1.615858368580409e02,
-    -1.556989798598866e02,
-    6.680131188771972e01,
-    -1.328068155288572e01,
-)
-ACKLAM_C = (
-    -7.784894002430293e-03,
-    -3.223964580411365e-01,
-    -2.400758277161838e00,
-    -2.549732539343734e00,
-    4.374664141464968e00,
-    2.938163982698783e00,
-)
-ACKLAM_D = (7.784695709041462e-03, 3.224671290700398e-01, 2.445134137142996e00, 3.754408661907416e00)
+ACKLAM_A = (-3.969683028665376e+01, 2.209460984245205e+02, -2.759285104469687e+02, 1.383577518672690e+02,
+            -3.066479806614716e+01, 2.506628277459239e+00)
+ACKLAM_B = (-5.447609879822406e+01, 1.615858368580409e+02, -1.556989798598866e+02, 6.680131188771972e+01,
+            -1.328068155288572e+01)
+ACKLAM_C = (-7.784894002430293e-03, -3.223964580411365e-01, -2.400758277161838e+00, -2.549732539343734e+00,
+            4.374664141464968e+00, 2.938163982698783e+00)
+ACKLAM_D = (7.784695709041462e-03, 3.224671290700398e-01, 2.445134137142996e+00, 3.754408661907416e+00)
 
 
 def horner(coefficients, x):
@@ -377,14 +358,14 @@ def noise(key, s, element):
 
 def gains(spec, sizes, big_t, q, kept, elements):
     """The gain on kept elements: one number, or one for each sample or plane where `kept` is counted over those."""
-    law = spec["normalize"]
-    if law == "kept":
-        counts = [sum(kept)] if spec["over"] == "tensor" else kept
+    law = spec['normalize']
+    if law == 'kept':
+        counts = [sum(kept)] if spec['over'] == 'tensor' else kept
         total = float(elements // len(counts))
         return [total / float(count) if count else 0.0 for count in counts]
-    if law == "expected":
+    if law == 'expected':
         fraction = expected_kept(spec, sizes, q)
         return [1.0 / fraction if fraction else 0.0]
-    if law == "asked":
+    if law == 'asked':
         return [1.0 / (1.0 - float(big_t) / TWO32) if big_t != ONE else 0.0]
     return [1.0]
