@@ -275,7 +275,7 @@ TEST(CAgreement, NothingThrowsAcrossTheBoundary) {
   exec.max_threads = 4;
   exec.parallel_for = [](void*, int64_t, dropkit_task, void*) { throw 42; };
   EXPECT_EQ(dropkit_sample("dropblock:block=5", 0.1f, nullptr, kKey, &x, &exec, &mask.mask), DROPKIT_INTERNAL);
-  EXPECT_STREQ(dropkit_last_error(), "unexpected exception");
+  EXPECT_STREQ(dropkit_last_error(), "unexpected: something that is no std::exception was thrown");
 }
 
 }  // namespace

@@ -214,8 +214,8 @@ static void TestExec(void) {
   INVALID(Drop(), "exec.backend 'cpi' is not a backend");
   mask.reserved = 5;
   INVALID(dropkit_apply(&mask, 0, &x, &y, NULL), "mask.reserved = 5; allowed: 0");
-  INVALID(dropkit_set_threads(-1), "threads: -1");
-  INVALID(dropkit_set_threads(100000), "threads: 100000");
+  INVALID(dropkit_set_threads(-1), "threads = -1");
+  INVALID(dropkit_set_threads(100000), "threads = 100000");
   CHECK_OK(dropkit_set_threads(2));
   CHECK_OK(dropkit_set_threads(0));
 }
@@ -229,7 +229,7 @@ static void TestSentences(void) {
   CHECK(strlen(dropkit_last_error()) == 2047);
   CHECK(dropkit_set_threads(-2) == DROPKIT_INVALID);
   CHECK_OK(dropkit_set_threads(0));
-  CHECK(strstr(dropkit_last_error(), "threads: -2") == dropkit_last_error());
+  CHECK(strstr(dropkit_last_error(), "threads = -2") == dropkit_last_error());
 }
 
 static void TestWhatThisLibraryIs(void) {
