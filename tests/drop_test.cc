@@ -320,6 +320,13 @@ TEST_F(DropTest, BackendIsKnown) {
   ExpectRefused(status, {"environment variable DROPKIT_BACKEND", "gpu9000"});
 }
 
+TEST_F(DropTest, BackendWithoutCodeHereIsToldAsNotBuilt) {
+  exec_.backend = "cuda";
+  const Status status = Call();
+  EXPECT_EQ(status.code(), Status::Code::kUnavailable);
+  EXPECT_NE(status.message().find("cuda: not built"), std::string::npos) << status.message();
+}
+
 TEST_F(DropTest, MaskBelongsToTheTensor) {
   EXPECT_OK(Sample(spec_, 0.1f, key_, x_, exec_, &storage_.mask));
   const View other = DenseView(in_.data(), DType::kF32, 2, 3, {5, 4});

@@ -146,6 +146,14 @@ def test_contracts_and_sections_are_there(site):
         assert [html.unescape(title) for title in titles] == BAR.findall(header.read_text())
 
 
+def test_every_enum_of_the_c_api_has_a_name(site):
+    text = (site / PAGES["dropkit_c.h"]).read_text()
+    assert "anonymous" not in text
+    shown = re.sub(r"<[^>]+>", "", text)
+    for subject in ("result", "dtype", "layout", "pass", "form"):
+        assert re.search(rf"enum\s+{subject}\b", shown), subject
+
+
 class Assets(html.parser.HTMLParser):
     """What a browser would fetch to show the page."""
 

@@ -1,14 +1,13 @@
-// The frame of an HTML page that needs nothing but itself: head with all styles, escaping, and figures.
+// The frame of an HTML page that needs nothing but itself: head with all styles, and figures.
 #ifndef DROPKIT_CLI_TRAIN_PAGE_H_
 #define DROPKIT_CLI_TRAIN_PAGE_H_
 
 #include <string>
 #include <string_view>
 
-namespace dropkit::cli {
+#include "cli/html.h"
 
-// `text` for between tags and inside quoted attributes.
-std::string EscapeHtml(std::string_view text);
+namespace dropkit::cli {
 
 // The same of a method's name, which may break at its punctuation.
 std::string Breakable(std::string_view name);
