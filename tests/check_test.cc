@@ -49,6 +49,8 @@ TEST(CheckTest, ASoundBackendPasses) {
   EXPECT_EQ(tally.dtypes.size(), 4u);
   EXPECT_EQ(tally.verbs.size(), 5u);
   EXPECT_EQ(tally.passes.size(), 2u);
+  EXPECT_GT(tally.stayed, 0);
+  EXPECT_GT(tally.drawn_again, tally.stayed);
 }
 
 TEST(CheckTest, OneSeedIsOneRun) {
