@@ -15,6 +15,8 @@
 #include <sstream>
 #include <thread>
 
+#include "cli/train/plot_axes.h"
+
 namespace dropkit::cli {
 namespace {
 
@@ -118,7 +120,7 @@ GnuplotPicture RunGnuplot(const std::string& name, int width, int height, const 
   const auto deadline = std::chrono::steady_clock::now() + limit;
   const Streams streams;
   const std::string script = "set terminal svg size " + std::to_string(width) + "," + std::to_string(height) +
-                             " dynamic noenhanced font 'sans-serif,14' name '" + name + "'\nset encoding utf8\n" +
+                             " dynamic noenhanced font 'sans-serif," + std::to_string(kFontSize) + "' name '" + name + "'\nset encoding utf8\n" +
                              commands;
   if (!streams.open() || !WriteScript(streams.script.get(), script)) {
     return {"", std::string("temporary files for gnuplot cannot be written: ") + std::strerror(errno)};

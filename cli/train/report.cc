@@ -66,7 +66,7 @@ std::string Facts(const ReportInfo& info, const std::vector<RunResult>& results,
   const auto fact = [](const std::string& name, const std::string& value) {
     return Element("dt", name) + Element("dd", value);
   };
-  return "<dl class=\"facts\">\n" + Element("dt", "command") + "<dd>" + Element("code", info.command) + "</dd>\n" +
+  return "<dl class=\"facts\">\n" + Element("dt", "command") + "<dd><code>" + Words(info.command) + "</code></dd>\n" +
          fact("data", info.data) +
          fact("images",
               std::to_string(info.train_size) + " for training, " + std::to_string(info.test_size) + " for testing") +
@@ -178,11 +178,13 @@ const MethodCurve* Find(const std::vector<MethodCurve>& curves, size_t place) {
 
 // Where all curves in one plot hide one another, each against none can still be seen.
 std::string PanelFigure(const std::vector<MethodCurve>& curves, const MethodCurve* none, size_t seeds) {
-  std::string caption = "The same curves one by one, without the low start of most.";
+  const Plot plot = PlotPanels(curves, none);
+  std::string caption = "The same curves one by one";
+  caption += plot.cut ? ", without the low start of most." : ".";
   caption +=
       seeds > 1 ? " Line: the mean over seeds; band: from the lowest to the highest seed" : " Line: the one seed";
   if (none != nullptr) caption += "; dashed: " + none->label + ", for comparison";
-  return PlotFigure("method_curves", PlotPanels(curves, none), caption + ".");
+  return PlotFigure("method_curves", plot, caption + ".");
 }
 
 // Checkpoints of older programs hold finished runs without their curves.
@@ -205,10 +207,9 @@ std::string CurveSection(const ReportInfo& info, const std::vector<RunResult>& r
     return html + Element("p", longest == 0 ? "No epoch was recorded, so there is no curve."
                                             : "One epoch was trained: a point is no curve, and the table has it.");
   }
-  const std::string bars = seeds > 1
-                               ? " Lines: the mean over seeds; bars: from the lowest to the highest seed, at some "
-                                 "epochs, staggered so that methods do not hide one another."
+  std::string bars = seeds > 1 ? " Lines: the mean over seeds; bars: from the lowest to the highest seed, at some epochs."
                                : " One seed: no spread to show.";
+  if (clean.size() > 1) bars += " Within an epoch the methods stand side by side, a little to its left or right.";
   html +=
       PlotFigure("clean_curves", PlotCurves("accuracy on clean test images", clean),
                  "Clean test images after each epoch, nothing dropped: the first " +
