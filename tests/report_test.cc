@@ -101,6 +101,7 @@ TEST(Report, HoldsEveryMethodSeedAndFigure) {
     }
   }
   EXPECT_EQ(figures, 4u * 6 + 5 * 4);
+  EXPECT_TRUE(Has(page, "erased K: a KxK square of the item set to the mean grey."));
   EXPECT_EQ(Count(page, "one by one, without the low start of most."), 1u);
   // Four plots; two images, each twice as the networks get it, and for each method an activation and its maps.
   EXPECT_EQ(Count(page, "_gnuplot_canvas\""), 4u);
@@ -224,7 +225,9 @@ TEST(Report, DrawsBoxesWhereTheyAre) {
   sample.found = Box{0, 15, 10, 45};
   sample.erased = Box{2, 6, 8, 13};
   sample.level = 0.65f;
+  job.info.erased_colour = {125, 10, 255};
   std::string page = PageOf(job);
+  EXPECT_EQ(Count(page, "<rect x=\"6\" y=\"2\" width=\"7\" height=\"6\" fill=\"#7d0aff\"/>"), 1u);
   EXPECT_EQ(Count(page, "<rect x=\"5\" y=\"0\" width=\"20\" height=\"10\" "), 4u);  // light around dark, twice
   EXPECT_EQ(Count(page, "<rect x=\"15\" y=\"0\" width=\"30\" height=\"10\" "), 2u);
   EXPECT_EQ(Count(page, "<rect x=\"6\" y=\"2\" width=\"7\" height=\"6\" "), 3u);
@@ -262,11 +265,14 @@ TEST(Report, BlackAndWhiteMaps) {
       } else if (x >= 16) {
         EXPECT_EQ(shade, 215);  // the largest, darker than blank
       } else {
-        EXPECT_EQ(shade, (x + y) % 6 == 0 ? 60 : 255);
+        EXPECT_EQ(shade, (x + y) % 6 == 0 ? 60 : 184);  // the value's shade, 76, and much nearer to white
       }
     }
   }
   const float infinity = std::numeric_limits<float>::infinity();
+  // A map that is dropped whole still shows its values.
+  const Picture whole = DrawMap({"all", 2, 2, {0, 1, 2, 3}, {0, 0, 0, 0}}, 20);
+  EXPECT_EQ(std::set<uint8_t>(whole.pixels.begin(), whole.pixels.end()).size(), 5u);
   EXPECT_EQ(DrawMap({"odd", 1, 4, {NAN, infinity, 0, 1}, {}}, 1).pixels, (std::vector<uint8_t>{30, 215, 30, 215}));
   EXPECT_EQ(DrawMap({"flat", 1, 2, {7, 7}, {}}, 1).pixels, (std::vector<uint8_t>{123, 123}));
 }

@@ -162,7 +162,8 @@ Plot PlotPanels(const std::vector<MethodCurve>& curves, const MethodCurve* refer
   for (size_t i = 0; i < curves.size(); ++i) {
     const std::string line = "$line" + std::to_string(i);
     plot.commands += PanelFrame(i, curves.size(), LeftOf(range, 4), plot.height) + "set title " +
-                     QuoteForGnuplot(Shorten(curves[i].label)) + " offset 0,-0.6\n" + "plot " + line + " using 1:3:4 with filledcurves fc rgb '#a9cfe8' fs solid 1 noborder, " + line +
+                     QuoteForGnuplot(Shorten(curves[i].label)) + " offset 0,-0.6\n" + "plot " + line +
+                     " using 1:3:4 with filledcurves fc rgb '#a9cfe8' fs solid 1 noborder, " + line +
                      " using 1:2 with lines lw 2 lc rgb '#003a5c'";
     if (reference != nullptr && reference != &curves[i]) {
       plot.commands +=

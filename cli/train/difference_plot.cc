@@ -49,10 +49,10 @@ std::string DrawPanel(const DifferencePanel& panel, size_t index, size_t count, 
   const double left = kLabelShare + share * static_cast<double>(index);
   bool rings = false;
   for (const Statistics* found : panel.methods) rings = rings || (found != nullptr && found->deviation);
-  std::string commands = Line("set lmargin at screen %.4f", left) +
-                         Line("set rmargin at screen %.4f", left + share - 0.02) +
-                         Line("set xrange [%.6g:%.6g]", range.low, range.high) + SignedTics(range, (share - 0.02) * kPlotWidth) +
-                         "set title " + QuoteForGnuplot(panel.title) + " offset 0,-0.4\n";
+  std::string commands =
+      Line("set lmargin at screen %.4f", left) + Line("set rmargin at screen %.4f", left + share - 0.02) +
+      Line("set xrange [%.6g:%.6g]", range.low, range.high) + SignedTics(range, (share - 0.02) * kPlotWidth) +
+      "set title " + QuoteForGnuplot(panel.title) + " offset 0,-0.4\n";
   if (index == 1) commands += "unset label\n";  // the methods stand at the left, once
   commands += "plot ";
   if (rings) commands += Line("$seeds%zu using 1:2 with points pt 6 ps 0.8 lw 2 lc rgb '#1b1b1b', \\", index);
@@ -71,12 +71,12 @@ Plot PlotDifferences(const std::vector<std::string>& labels, const std::vector<D
   plot.commands += Line("set yrange [%.1f:0.5]", rows + 0.5) + "set xlabel 'points' offset 0,0.5\n";
   plot.commands += "set arrow from 0, graph 0 to 0, graph 1 nohead lw 1.5 lc rgb 'black'\n";
   for (int row = 1; row <= rows; ++row) {
-    plot.commands += "set label " + QuoteForGnuplot(Shorten(labels[row - 1])) +
-                     Line(" at graph -0.06, first %d right", row);
+    plot.commands +=
+        "set label " + QuoteForGnuplot(Shorten(labels[row - 1])) + Line(" at graph -0.06, first %d right", row);
     plot.commands +=
         Line("set arrow from graph 0, first %d to graph 1, first %d nohead back lw 1 lc rgb '#e4e4e4'", row, row);
   }
-  plot.commands += Line("set label 'method' at graph -0.06, screen %.4f right", 1 - 0.55 * kAbove / plot.height);
+  plot.commands += Line("set label 'method' at graph -0.06, screen %.4f right", 1 - 0.4 * kAbove / plot.height);
   plot.commands += "set multiplot\n";
   for (size_t i = 0; i < panels.size(); ++i)
     plot.commands += DrawPanel(panels[i], i, panels.size(), ScaleOf(panels[i], panels));

@@ -120,8 +120,8 @@ GnuplotPicture RunGnuplot(const std::string& name, int width, int height, const 
   const auto deadline = std::chrono::steady_clock::now() + limit;
   const Streams streams;
   const std::string script = "set terminal svg size " + std::to_string(width) + "," + std::to_string(height) +
-                             " dynamic noenhanced font 'sans-serif," + std::to_string(kFontSize) + "' name '" + name + "'\nset encoding utf8\n" +
-                             commands;
+                             " dynamic noenhanced font 'sans-serif," + std::to_string(kFontSize) + "' name '" + name +
+                             "'\nset encoding utf8\n" + commands;
   if (!streams.open() || !WriteScript(streams.script.get(), script)) {
     return {"", std::string("temporary files for gnuplot cannot be written: ") + std::strerror(errno)};
   }

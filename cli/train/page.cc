@@ -106,7 +106,8 @@ std::string Words(std::string_view line) {
   std::string html;
   for (size_t start = 0; start <= line.size();) {
     const size_t end = std::min(line.find(' ', start), line.size());
-    html += (start > 0 ? " " : "") + ("<span class=\"word\">" + EscapeHtml(line.substr(start, end - start))) + "</span>";
+    html +=
+        (start > 0 ? " " : "") + ("<span class=\"word\">" + EscapeHtml(line.substr(start, end - start))) + "</span>";
     start = end + 1;
   }
   return html;

@@ -30,7 +30,8 @@ struct Range {
 
 // 1, 2 or 5 times a power of ten, so that at most `most` steps fit.
 double TicStep(const Range& range, int most);
-// `set xtics` at such steps, with signs before all but 0: as many of at most six as fit side by side into `width` units.
+// `set xtics` at such steps, with signs before all but 0: as many of at most six as fit side by side into `width`
+// units.
 std::string SignedTics(const Range& range, double width);
 // The width in units of the widest number beside a y axis with that step.
 double TicWidth(const Range& range, double step);
