@@ -7,7 +7,7 @@ namespace dropkit::cli {
 namespace {
 
 constexpr int kRowHeight = 40, kAbove = 44, kBelow = 66;
-constexpr double kLabelShare = 0.315;  // of the width
+constexpr double kLabelShare = 0.315, kGapShare = 0.05;  // of the width; numbers reach into the gaps
 
 // Shares of found items are of another kind than accuracies.
 bool SharesScale(const DifferencePanel& panel) { return panel.title != "locmax"; }
@@ -50,8 +50,8 @@ std::string DrawPanel(const DifferencePanel& panel, size_t index, size_t count, 
   bool rings = false;
   for (const Statistics* found : panel.methods) rings = rings || (found != nullptr && found->deviation);
   std::string commands =
-      Line("set lmargin at screen %.4f", left) + Line("set rmargin at screen %.4f", left + share - 0.02) +
-      Line("set xrange [%.6g:%.6g]", range.low, range.high) + SignedTics(range, (share - 0.02) * kPlotWidth) +
+      Line("set lmargin at screen %.4f", left) + Line("set rmargin at screen %.4f", left + share - kGapShare) +
+      Line("set xrange [%.6g:%.6g]", range.low, range.high) + SignedTics(range, (share - kGapShare) * kPlotWidth) +
       "set title " + QuoteForGnuplot(panel.title) + " offset 0,-0.4\n";
   if (index == 1) commands += "unset label\n";  // the methods stand at the left, once
   commands += "plot ";
@@ -76,7 +76,7 @@ Plot PlotDifferences(const std::vector<std::string>& labels, const std::vector<D
     plot.commands +=
         Line("set arrow from graph 0, first %d to graph 1, first %d nohead back lw 1 lc rgb '#e4e4e4'", row, row);
   }
-  plot.commands += Line("set label 'method' at graph -0.06, screen %.4f right", 1 - 0.4 * kAbove / plot.height);
+  plot.commands += Line("set label 'method' at graph -0.06, screen %.4f right", 1 - 0.42 * kAbove / plot.height);
   plot.commands += "set multiplot\n";
   for (size_t i = 0; i < panels.size(); ++i)
     plot.commands += DrawPanel(panels[i], i, panels.size(), ScaleOf(panels[i], panels));

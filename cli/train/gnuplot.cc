@@ -95,10 +95,11 @@ std::string Ending(int status, const std::string& messages) {
 }
 
 // From a file of its own to an element of a page: no prologue, no titles (browsers show them as tips), and ids that no
-// other picture has, since gnuplot gives the same ones to all.
+// other picture has, since gnuplot gives the same ones to all. Its hollow markers are hairlines, whatever is asked.
 std::string ForPage(const std::string& file, const std::string& name) {
   std::string svg = file.substr(file.find("<svg"));
   svg = std::regex_replace(svg, std::regex("<title>[^<]*</title>|<desc>[^<]*</desc>"), "");
+  svg = std::regex_replace(svg, std::regex("(gpPt[0-9]+' stroke-width=)'[0-9.]+'"), "$1'0.32'");
   svg = std::regex_replace(svg, std::regex("( id=['\"])(?!" + name + "_)"), "$1" + name + "_");
   return std::regex_replace(svg, std::regex("(href=['\"]#|url\\(#)"), "$1" + name + "_");
 }
