@@ -432,7 +432,7 @@ TEST(Plot, SignedTicsFitSideBySide) {
       size_t count = 0;
       for (std::sregex_iterator at(tics.begin(), tics.end(), number), stop; at != stop; ++at, ++count) {
         const std::string text = (*at)[1];
-        const double middle = std::stod(text) * pixels, half = 0.3 * kFontSize * static_cast<double>(text.size());
+        const double middle = std::stod(text) * pixels, half = 0.32 * kFontSize * static_cast<double>(text.size() + 1);
         EXPECT_GT(middle - half, end) << tics;
         end = middle + half;
       }

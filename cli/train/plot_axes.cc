@@ -47,7 +47,8 @@ std::string SignedTics(const Range& range, double width) {
   double step = 0;
   for (int most = 6; most > 0; --most) {
     step = TicStep(range, most);
-    if (kDigitWidth + TicWidth(range, step) < width * step / range.span()) break;  // the sign is a digit's width
+    // A sign is wider than a digit, and there is a blank between.
+    if (1.3 * kFontSize + TicWidth(range, step) < width * step / range.span()) break;
   }
   std::string tics;
   for (double i = std::ceil(range.low / step); i * step <= range.high; ++i) {
