@@ -15,7 +15,7 @@ from browser import Browser
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 WRITER = os.environ.get("DROPKIT_REPORT_PAGES") or str(ROOT / "build" / "tests" / "report_pages")
-PAGES = ["family", "twelve", "two", "single", "failed"]
+PAGES = ["family", "twelve", "two", "single", "failed", "near_100", "fractions", "all_right"]
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +116,9 @@ def test_no_network_is_asked(pages, tmp_path):
         (("data:image/png;base64,iVBOR", "data:image/png;base64,jVBOR"), "no picture"),
         (("<h1>", '<h1 style="width: 1500px">'), "page is"),
         ((">epoch<", ' dx="700">epoch<'), "clipped in its plot"),
+        ((">epoch<", "> <"), "a name of an x axis"),
+        (("accuracy in training, %<", " <"), "a name of a y axis"),
+        ((".word {", ".word { width: 4px; overflow-wrap: anywhere;"), "breaks inside a word"),
         (("table {", "table { min-width: 1900px;"), "shows"),
     ],
 )

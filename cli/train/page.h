@@ -12,6 +12,9 @@ namespace dropkit::cli {
 // The same of a method's name, which may break at its punctuation.
 std::string Breakable(std::string_view name);
 
+// The same of a command line, which breaks at its spaces: a browser would also break it after a hyphen.
+std::string Words(std::string_view line);
+
 // Everything from the doctype to the start of the body's content, and everything after it. The page's own policy
 // forbids the browser to load anything.
 std::string PageStart(const std::string& title);
