@@ -2,28 +2,23 @@
 # Installs what a build of dropkit needs: Debian packages (as root) and the Python environment .venv of this checkout.
 #
 # Repeatable: whatever is there already is skipped, and nothing is asked of the network then. A package counts as there
-# when the file or program that it is for exists, whoever installed it. Without root it only names what is missing.
+# when the file or program that it is for exists, whoever installed it. Without root it only names what is missing, and
+# fails if that is something that a build cannot do without.
 set -euo pipefail
 cd "$(dirname "$0")"
 
 say() { echo "setup: $*"; }
 fail() { echo "setup: $*" >&2; exit 1; }
 
-# Debian package and the program or file that the build needs from it.
-readonly NEEDS=(
+# Debian package and the program or file (or a pattern of it) that is needed from it: first what a build cannot do
+# without, then what tests, documentation and demo use. Of these the ones that cannot be had are named, and what needs
+# them is skipped or says so.
+readonly TO_BUILD=(
   "g++ g++"
   "cmake cmake"
   "ninja-build ninja"
-  "ccache ccache"
   "git git"
-  "clang-format clang-format"
-  "clang clang++"
-  "libclang-rt-14-dev /usr/lib/llvm-14/lib/clang/14.0.6/lib/linux/libclang_rt.fuzzer-x86_64.a"
-  "valgrind valgrind"
-  "dpkg-dev dpkg-shlibdeps"
-  "file file"
   "pkg-config pkg-config"
-  "clang-tidy clang-tidy"
   "python3 python3"
   "libgtest-dev /usr/include/gtest/gtest.h"
   "libcli11-dev /usr/include/CLI/CLI.hpp"
@@ -32,25 +27,41 @@ readonly NEEDS=(
   "libpng-dev /usr/include/png.h"
   "zlib1g-dev /usr/include/zlib.h"
   "libcairo2-dev /usr/include/cairo/cairo.h"
+)
+readonly TO_TEST=(
+  "ccache ccache"
+  "clang-format clang-format"
+  "clang-tidy clang-tidy"
+  "clang clang++"
+  "libclang-rt-14-dev /usr/lib/llvm-*/lib/clang/*/lib/*/libclang_rt.fuzzer*.a"
+  "valgrind valgrind"
+  "dpkg-dev dpkg-shlibdeps"
+  "file file"
   "fonts-dejavu-core /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf"
   "gnuplot-nox gnuplot"
   "chromium chromium"
   "doxygen doxygen"
   "dataset-fashion-mnist /usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz"
 )
+# What could not be had last time, which is not asked for again; `make clean` forgets it.
+readonly NOT_HAD=build/not_had.txt
 
 present() {
   case "$1" in
-    /*) [ -e "$1" ] ;;
+    /*) compgen -G "$1" >/dev/null ;;
     *) command -v "$1" >/dev/null ;;
   esac
 }
 
-missing_packages() {
+absent() {
   local need
-  for need in "${NEEDS[@]}"; do
-    present "${need#* }" || echo "${need% *}"
+  for need in "$@"; do
+    present "${need#* }" || echo "${need%% *}"
   done
+}
+
+absent_to_build() {
+  absent "${TO_BUILD[@]}"
   # Debian splits venv's ensurepip off; it matters only while there is no environment yet.
   if ! .venv/bin/python -c '' 2>/dev/null && ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
     echo python3-venv
@@ -64,6 +75,35 @@ install_packages() {
   apt-get install -y -q --no-install-recommends "$@" </dev/null && return
   say "refreshing the package lists"
   apt-get update -q </dev/null && apt-get install -y -q --no-install-recommends "$@" </dev/null
+}
+
+# All at once, or else one by one: a package that is not there must not keep the others away.
+try_packages() {
+  install_packages "$@" && return
+  local package
+  for package in "$@"; do
+    apt-get install -y -q --no-install-recommends "$package" </dev/null || true
+  done
+}
+
+require_packages() {
+  [ "$#" -gt 0 ] || return 0
+  command -v apt-get >/dev/null || fail "missing, and this is no Debian: install what stands for $*"
+  [ "$(id -u)" -eq 0 ] || fail "missing packages; as root run: apt-get install $*"
+  install_packages "$@" || fail "apt-get could not install $*"
+}
+
+# Never fails.
+want_packages() {
+  [ "$#" -gt 0 ] || return 0
+  if [ "$*" != "$(cat "$NOT_HAD" 2>/dev/null)" ] && command -v apt-get >/dev/null && [ "$(id -u)" -eq 0 ]; then
+    try_packages "$@"
+    mapfile -t missing < <(absent "${TO_TEST[@]}")
+    [ "${#missing[@]}" -gt 0 ] || return 0
+    mkdir -p build
+    echo "${missing[*]}" >"$NOT_HAD"
+  fi
+  say "without ${missing[*]}: tests, documentation or demo that need them are skipped or say so"
 }
 
 environment_is_complete() {
@@ -94,12 +134,10 @@ install_requirements() {
   .venv/bin/python -m pip install -r requirements.txt
 }
 
-mapfile -t missing < <(missing_packages)
-if [ "${#missing[@]}" -gt 0 ]; then
-  command -v apt-get >/dev/null || fail "missing, and this is no Debian: install what stands for ${missing[*]}"
-  [ "$(id -u)" -eq 0 ] || fail "missing packages; as root run: apt-get install ${missing[*]}"
-  install_packages "${missing[@]}" || fail "apt-get could not install ${missing[*]}"
-fi
+mapfile -t missing < <(absent_to_build)
+require_packages "${missing[@]}"
+mapfile -t missing < <(absent "${TO_TEST[@]}")
+want_packages "${missing[@]}"
 
 environment_is_complete || make_environment
 environment_is_complete || fail ".venv still differs from requirements.txt"

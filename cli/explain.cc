@@ -19,6 +19,7 @@
 #include "cli/explain_show.h"
 #include "cli/explain_steps.h"
 #include "cli/number.h"
+#include "cli/outputs.h"
 #include "cli/shape.h"
 #include "cli/status.h"
 
@@ -80,9 +81,20 @@ void RefuseWhatCannotBeShown(const std::vector<int64_t>& shape) {
   if (elements > kMostElements) RefuseShape(shape, std::to_string(elements) + " elements");
 }
 
-bool DropsAndKeeps(const Numbers& numbers) {
-  const int64_t kept = std::count(numbers.keep.begin(), numbers.keep.end(), 1);
-  return kept > 0 && kept < static_cast<int64_t>(numbers.keep.size());
+bool Keeps(const Numbers& numbers) { return std::count(numbers.keep.begin(), numbers.keep.end(), 1) > 0; }
+bool Drops(const Numbers& numbers) { return std::count(numbers.keep.begin(), numbers.keep.end(), 0) > 0; }
+
+// Where the block leaves no cell of the map: what to try instead.
+std::string BlockHint(const Numbers& numbers) {
+  if (!HasBlock(numbers.spec)) return "";
+  int64_t least = std::numeric_limits<int64_t>::max();
+  for (int a = 0; a < numbers.spatial_dims(); ++a) {
+    if (numbers.axes[a].block < numbers.axes[a].size) return "";
+    least = std::min(least, numbers.axes[a].size);
+  }
+  if (least < 2 || numbers.spatial_dims() == 0) return "; the block fills the map; try a larger --shape";
+  const char* key = numbers.spec.method == Method::kCutout ? "size" : "block";
+  return std::string("; the block fills the map; try ") + key + "=" + std::to_string((least + 1) / 2);
 }
 
 struct Chosen {
@@ -90,20 +102,25 @@ struct Chosen {
   std::string seed_note;
 };
 
-// A seed that teaches: the first from 0 that drops something and keeps something. Only cutout may have so many units
-// that fewer than 1000 seeds are tried.
+// A seed that teaches: the first from 0 that drops something and keeps something, else the first that drops something.
+// Only cutout may have so many units that fewer than 1000 seeds are tried.
 Chosen ChooseSeed(const Spec& spec, float p, const std::vector<int64_t>& shape) {
   constexpr int64_t kMostSeeds = 1000, kMostWork = 50000000;
   uint64_t key[2] = {0, 0};
   const Numbers first = ComputeNumbers(spec, p, key, shape);
   const int64_t work = std::accumulate(first.covering.begin(), first.covering.end(), first.rates.lanes);
   const auto seeds = static_cast<uint64_t>(std::clamp(kMostWork / work, int64_t{1}, kMostSeeds));
+  std::optional<Numbers> all_dropped;
   for (; key[0] < seeds; ++key[0]) {
     Numbers numbers = ComputeNumbers(spec, p, key, shape);
-    if (DropsAndKeeps(numbers))
+    if (Drops(numbers) && Keeps(numbers))
       return {std::move(numbers), ", the first from 0 that drops something and keeps something"};
+    if (!all_dropped && Drops(numbers)) all_dropped = std::move(numbers);
   }
-  return {first, ", as none below " + std::to_string(seeds) + " both drops something and keeps something"};
+  const std::string none = "none below " + std::to_string(seeds);
+  if (!all_dropped) return {first, ", as " + none + " drops something" + BlockHint(first)};
+  const std::string hint = BlockHint(*all_dropped);
+  return {std::move(*all_dropped), ", the first from 0 that drops something; " + none + " keeps something too" + hint};
 }
 
 Chosen Compute(const ExplainOptions& options) {
@@ -130,19 +147,21 @@ void Tell(const ExplainOptions& options, const char* name, const std::string& te
 }
 
 int RunExplain(const ExplainOptions& options) {
+  RefuseOutputs({{"--png", options.png}, {"--html", options.html}});
+  CheckChosenBackend();
   const auto [numbers, seed_note] = Compute(options);
   const std::string differs = Contradiction(numbers);
   if (!differs.empty()) throw std::runtime_error("the steps contradict the library: " + differs);
   const Page page = MakePage(numbers, seed_note);
+  // Files first: one that cannot be written is told before pages of text.
+  const std::string pixels = options.png ? WritePagePng(page, *options.png) : "";
+  if (options.html) WritePageHtml(page, *options.html);
   if (options.json)
     PrintNumbersJson(numbers, std::cout);
   else
     PrintPage(page, WantsColour(), std::cout);
-  if (options.png) Tell(options, "png", *options.png + ", " + WritePagePng(page, *options.png));
-  if (options.html) {
-    WritePageHtml(page, *options.html);
-    Tell(options, "html", *options.html);
-  }
+  if (options.png) Tell(options, "png", *options.png + ", " + pixels);
+  if (options.html) Tell(options, "html", *options.html);
   return 0;
 }
 

@@ -11,7 +11,7 @@
 namespace dropkit::cli {
 namespace {
 
-constexpr const char* kWhere = "explain";
+constexpr const char* kWhere = "CASE and --shape";
 
 // A byte a unit as Spread takes them.
 std::vector<uint8_t> SeedsOf(const Numbers& numbers) {

@@ -6,6 +6,7 @@
 
 #include "cli/explain_show.h"
 #include "cli/file.h"
+#include "cli/html.h"
 
 namespace dropkit::cli {
 namespace {
@@ -23,10 +24,10 @@ body { margin: 0 auto; padding: 1.5rem; max-width: 76rem; background: var(--page
 h1 { font-size: 1.35rem; margin: 0 0 .5rem; overflow-wrap: anywhere; }
 h2 { font-size: 1.1rem; margin: 0 0 .4rem; }
 p { margin: .3rem 0; }
-code, pre, td, dd { font-family: "DejaVu Sans Mono", ui-monospace, monospace; }
+code, pre, td { font-family: "DejaVu Sans Mono", ui-monospace, monospace; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; margin: .5rem 0 1rem; font-size: .85rem; }
 dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
-ul.legend { list-style: none; display: flex; flex-wrap: wrap; gap: .3rem 1.5rem; padding: 0; margin: .5rem 0 0;
+ul.legend { list-style: none; display: flex; flex-wrap: wrap; gap: .3rem 1.5rem; padding: 0; margin: .5rem 0 1rem;
   font-size: .85rem; }
 ul.legend li { display: flex; align-items: center; gap: .5rem; }
 section { border-top: 1px solid var(--line); padding: 1rem 0; break-inside: avoid; }
@@ -53,29 +54,6 @@ td, .cell { border: 1px solid var(--line); min-width: 2.3rem; height: 2.1rem; pa
   .many td { min-width: 2em; height: 1.8em; padding: 0; font-size: 6.5pt; } .many b { padding: 0; } }
 )";
 
-std::string Escaped(const std::string& text) {
-  std::string escaped;
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        escaped += "&amp;";
-        break;
-      case '<':
-        escaped += "&lt;";
-        break;
-      case '>':
-        escaped += "&gt;";
-        break;
-      case '"':
-        escaped += "&quot;";
-        break;
-      default:
-        escaped += c;
-    }
-  }
-  return escaped;
-}
-
 std::string ClassOf(const GridCell& cell) {
   std::string names;
   if (cell.fired) names += " fired";
@@ -85,13 +63,13 @@ std::string ClassOf(const GridCell& cell) {
 }
 
 std::string CellOf(const GridCell& cell) {
-  const std::string names = ClassOf(cell), text = Escaped(cell.text);
+  const std::string names = ClassOf(cell), text = EscapeHtml(cell.text);
   return (names.empty() ? "<td>" : "<td class=\"" + names + "\">") + (cell.dropped ? "<b>" + text + "</b>" : text) +
          "</td>";
 }
 
 std::string GridOf(const Grid& grid) {
-  std::string html = "<figure><figcaption>" + Escaped(grid.title) + "</figcaption>";
+  std::string html = "<figure><figcaption>" + EscapeHtml(grid.title) + "</figcaption>";
   html += grid.columns > kFewColumns ? "<table class=\"many\">" : "<table>";
   for (size_t i = 0; i < grid.cells.size(); ++i) {
     const bool first = i % static_cast<size_t>(grid.columns) == 0;
@@ -102,13 +80,13 @@ std::string GridOf(const Grid& grid) {
 
 std::string WordsOf(const Step& step) {
   std::string html = "<div class=\"words\">\n";
-  for (const std::string& sentence : step.sentences) html += "<p>" + Escaped(sentence) + "</p>\n";
-  for (size_t i = 0; i < step.formulas.size(); ++i) html += (i == 0 ? "<pre>" : "\n") + Escaped(step.formulas[i]);
+  for (const std::string& sentence : step.sentences) html += "<p>" + EscapeHtml(sentence) + "</p>\n";
+  for (size_t i = 0; i < step.formulas.size(); ++i) html += (i == 0 ? "<pre>" : "\n") + EscapeHtml(step.formulas[i]);
   return html + (step.formulas.empty() ? "" : "</pre>\n") + "</div>\n";
 }
 
 std::string SectionOf(const Step& step, int number) {
-  std::string html = "<section>\n<h2>" + std::to_string(number) + ". " + Escaped(step.title) +
+  std::string html = "<section>\n<h2>" + std::to_string(number) + ". " + EscapeHtml(step.title) +
                      "</h2>\n<div class=\"row\">\n" + WordsOf(step);
   if (!step.grids.empty()) {
     html += "<div class=\"grids\">\n";
@@ -121,8 +99,12 @@ std::string SectionOf(const Step& step, int number) {
 // A spec line may break after its commas.
 std::string Breakable(const std::string& text) {
   std::string html;
-  for (const char c : Escaped(text)) html += c == ',' ? std::string(",<wbr>") : std::string(1, c);
+  for (const char c : EscapeHtml(text)) html += c == ',' ? std::string(",<wbr>") : std::string(1, c);
   return html;
+}
+
+std::string ValueOf(const Setting& setting) {
+  return (setting.code.empty() ? "" : "<code>" + Breakable(setting.code) + "</code>") + EscapeHtml(setting.prose);
 }
 
 std::string LegendOf() {
@@ -137,14 +119,14 @@ std::string HeadOf(const Page& page) {
   return "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
          "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
          "<link rel=\"icon\" href=\"data:,\">\n<title>" +
-         Escaped(page.title) + "</title>\n<style>" + kStyle + "</style>\n</head>\n";
+         EscapeHtml(page.title) + "</title>\n<style>" + kStyle + "</style>\n</head>\n";
 }
 
 }  // namespace
 
 void WritePageHtml(const Page& page, const std::string& path) {
   std::string html = HeadOf(page) + "<body>\n<h1><code>" + Breakable(page.title) + "</code></h1>\n<dl>";
-  for (const auto& [name, value] : page.setting) html += "<dt>" + name + "</dt><dd>" + Breakable(value) + "</dd>";
+  for (const Setting& setting : page.setting) html += "<dt>" + setting.name + "</dt><dd>" + ValueOf(setting) + "</dd>";
   html += "</dl>\n" + LegendOf();
   int number = 0;
   for (const Step& step : page.steps) html += SectionOf(step, ++number);

@@ -1,6 +1,8 @@
 // The numbers of every step, nested like the tensors, for programs and for tests that compute them again.
 
+#include <cmath>
 #include <nlohmann/json.hpp>
+#include <type_traits>
 
 #include "cli/explain_formula.h"
 #include "cli/explain_show.h"
@@ -11,6 +13,15 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+// JSON has no number for an infinity, which a fill may be.
+template <typename T>
+Json ValueOf(T value) {
+  if constexpr (std::is_floating_point_v<T>) {
+    if (std::isinf(value)) return value > 0 ? "inf" : "-inf";
+  }
+  return value;
+}
+
 // `values`, row-major of `shape`, as arrays in arrays.
 template <typename T>
 Json Nested(const std::vector<T>& values, const std::vector<int64_t>& shape, size_t axis, size_t* next) {
@@ -19,7 +30,7 @@ Json Nested(const std::vector<T>& values, const std::vector<int64_t>& shape, siz
     if (axis + 1 < shape.size())
       list.push_back(Nested(values, shape, axis + 1, next));
     else
-      list.push_back(values[(*next)++]);
+      list.push_back(ValueOf(values[(*next)++]));
   }
   return list;
 }

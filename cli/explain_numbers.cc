@@ -4,15 +4,11 @@
 #include "cli/explain_numbers.h"
 
 #include "cli/explain_formula.h"
+#include "cli/field.h"
 #include "cli/status.h"
 
 namespace dropkit::cli {
 namespace {
-
-bool SharesBatch(const Spec& spec) { return spec.share == Share::kBatch || spec.share == Share::kAll; }
-bool SharesChannels(const Spec& spec) {
-  return spec.share == Share::kChannels || spec.share == Share::kAll || spec.method == Method::kDropPath;
-}
 
 // Whole numbers from 1 to 9. The counter's last word is one that no draw of the library has.
 std::vector<float> MakeInput(const uint64_t key[2], int64_t elements) {

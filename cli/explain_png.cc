@@ -242,8 +242,9 @@ double ShowPanel(const Canvas& canvas, const Panel& panel, double x, double y, b
 
 std::vector<std::string> HeadLines(const Canvas& canvas, const Page& page, double width) {
   std::vector<std::string> lines;
-  for (const auto& [name, value] : page.setting) {
-    for (const std::string& line : Broken(canvas, Face::kPlain, name + ": " + value, width)) lines.push_back(line);
+  for (const Setting& setting : page.setting) {
+    for (const std::string& line : Broken(canvas, Face::kPlain, setting.name + ": " + setting.Text(), width))
+      lines.push_back(line);
   }
   lines.push_back(kPictureLegend);
   return lines;

@@ -11,7 +11,7 @@
 
 namespace dropkit::cli {
 
-// `colour`: dropped cells dim and red, fired ones bold, by the escapes of ANSI terminals; the marks of kLegend say the
+// `colour`: dropped cells red, fired ones bold, by the escapes of ANSI terminals; the marks of kLegend say the
 // same without.
 void PrintPage(const Page& page, bool colour, std::ostream& out);
 

@@ -172,6 +172,42 @@ std::string RateSentence(const Numbers& numbers) {
   return "rate=raw: p is used as gamma as it is.";
 }
 
+// Elements that the blocks of all positions hold, beside those that the formula counts: more, as many or fewer.
+enum class Held { kFewer, kAsMany, kMore };
+Held HeldBeside(const Numbers& numbers) {
+  int64_t held = 1, counted = 1;
+  for (const reference::Axis& axis : numbers.axes) {
+    int64_t on_axis = 0;
+    for (int64_t position = 0; position < axis.positions; ++position)
+      on_axis += axis.End(position) - axis.First(position);
+    held *= on_axis;
+    counted *= axis.block * (numbers.spec.rate == Rate::kPaper ? axis.size - axis.block + 1 : axis.size);
+  }
+  return held < counted ? Held::kFewer : held > counted ? Held::kMore : Held::kAsMany;
+}
+
+bool BlocksOverlap(const Numbers& numbers) {
+  return std::any_of(numbers.axes.begin(), numbers.axes.end(),
+                     [](const reference::Axis& axis) { return axis.block > 1 && axis.positions > 1; });
+}
+
+// Why less, or more, is expected to be dropped than was asked, of rate=paper and rate=plain: what works that way.
+Lines Causes(const Numbers& numbers, bool less) {
+  const double scale = numbers.spec.gamma_scale;
+  const bool valid = numbers.spec.region == Region::kValid;
+  Lines causes;
+  if (less ? scale < 1 : scale > 1)
+    causes.push_back("gamma_scale=" + Six(scale) + " makes seeds " + (less ? "rarer" : "more frequent"));
+  const Held held = HeldBeside(numbers);
+  if (less && held == Held::kFewer)
+    causes.push_back(valid ? "the formula counts every cell as a position, but no seed is near the border"
+                           : "blocks that hang over the border drop fewer cells than the formula counts");
+  if (!less && held == Held::kMore)
+    causes.push_back("the formula counts only positions where a block fits, but with region=whole any cell is one");
+  if (less && BlocksOverlap(numbers)) causes.push_back("blocks overlap");
+  return causes;
+}
+
 std::string ExpectedSentence(const Numbers& numbers) {
   const double expected = numbers.rates.expected_drop, asked = static_cast<double>(numbers.p);
   if (numbers.spec.method == Method::kCutout || numbers.spec.rate == Rate::kRaw)
@@ -179,8 +215,10 @@ std::string ExpectedSentence(const Numbers& numbers) {
   const std::string so =
       "So on average " + Six(expected) + " of the elements are dropped, and " + Print(numbers.p) + " was asked";
   if (std::abs(expected - asked) < 1e-6) return so + ".";
-  if (expected < asked) return so + ": blocks overlap. rate=calibrated drops exactly p.";
-  return so + ": the formula does not fit this region or block. rate=calibrated drops exactly p.";
+  std::string why;
+  for (const std::string& cause : Causes(numbers, expected < asked)) why += (why.empty() ? ": " : "; ") + cause;
+  return so + why + ". rate=calibrated " + (numbers.spec.gamma_scale == 1 ? "" : "without gamma_scale ") +
+         "drops exactly p.";
 }
 
 Step ProbabilityStep(const Numbers& numbers) {
@@ -241,7 +279,7 @@ Step FiredStep(const Numbers& numbers) {
       holes ? numbers.holes_drawn : numbers.unit_samples * numbers.unit_channels * numbers.positions();
   step.sentences.push_back(std::to_string(numbers.fired.size()) + " of " +
                            Count(drawn, seeds ? "position" : UnitName(numbers)) +
-                           (numbers.fired.size() == 1 ? " fires." : " fire."));
+                           (numbers.fired.size() == 1 || drawn == 1 ? " fires." : " fire."));
   step.grids = FiredGrids(numbers);
   return step;
 }
@@ -282,11 +320,19 @@ Step MaskStep(const Numbers& numbers) {
   return step;
 }
 
+const char* NormalizeText(const Spec& spec) {
+  if (spec.normalize == Normalize::kExpected) return "normalize=expected";
+  return spec.normalize == Normalize::kAsked ? "normalize=asked" : "normalize=none";
+}
+
 Step KeptStep(const Numbers& numbers) {
   const char* over = numbers.spec.over == Over::kTensor   ? "the whole tensor"
                      : numbers.spec.over == Over::kSample ? "each sample (over=sample)"
                                                           : "each sample's channel (over=plane)";
-  return {"Kept fraction", {std::string("Kept elements are counted over ") + over + "."}, KeptLines(numbers), {}};
+  Step step{"Kept fraction", {std::string("Kept elements are counted over ") + over + "."}, KeptLines(numbers), {}};
+  if (numbers.spec.normalize != Normalize::kKept)
+    step.sentences.push_back(std::string("The gain does not use this count: ") + NormalizeText(numbers.spec) + ".");
+  return step;
 }
 
 Step GainStep(const Numbers& numbers) {
@@ -366,11 +412,11 @@ const char* IdeaOf(Method method) {
 Page MakePage(const Numbers& numbers, const std::string& seed_note) {
   Page page;
   page.title = "dropkit explain " + PrintSpec(numbers.spec) + "@" + Print(numbers.p);
-  page.setting = {{"idea", IdeaOf(numbers.spec.method)},
-                  {"spec", PrintSpec(numbers.spec, SpecForm::kFull)},
-                  {"from", RowOf(numbers.spec.method).paper},
-                  {"shape", ShapeText(numbers.shape)},
-                  {"seed", std::to_string(numbers.key[0]) + seed_note}};
+  page.setting = {{"idea", "", IdeaOf(numbers.spec.method)},
+                  {"spec", PrintSpec(numbers.spec, SpecForm::kFull), ""},
+                  {"from", "", RowOf(numbers.spec.method).paper},
+                  {"shape", ShapeText(numbers.shape), ""},
+                  {"seed", std::to_string(numbers.key[0]), seed_note}};
   page.steps = {InputStep(numbers), ProbabilityStep(numbers), FiredStep(numbers), SpreadStep(numbers),
                 MaskStep(numbers),  KeptStep(numbers),        GainStep(numbers),  OutputStep(numbers)};
   return page;

@@ -5,7 +5,6 @@
 #define DROPKIT_CLI_EXPLAIN_STEPS_H_
 
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "cli/explain_numbers.h"
@@ -31,9 +30,16 @@ struct Step {
   std::vector<Grid> grids;
 };
 
+// What is explained: full spec, shape, seed. `code` can be given to the program; `prose` follows it.
+struct Setting {
+  std::string name, code, prose;
+
+  std::string Text() const { return code + prose; }
+};
+
 struct Page {
-  std::string title;                                         // the case
-  std::vector<std::pair<std::string, std::string>> setting;  // name and value: full spec, shape, seed
+  std::string title;  // the case
+  std::vector<Setting> setting;
   std::vector<Step> steps;
 };
 

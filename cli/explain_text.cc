@@ -29,7 +29,7 @@ std::string CellText(const GridCell& cell, size_t width, bool colour) {
     marked.back() = ']';
   }
   if (!colour || !(cell.dropped || cell.fired)) return marked;
-  const char* escape = cell.fired ? (cell.dropped ? "\033[1;31m" : "\033[1m") : "\033[2;31m";
+  const char* escape = cell.fired ? (cell.dropped ? "\033[1;31m" : "\033[1m") : "\033[31m";
   return escape + marked + "\033[0m";
 }
 
@@ -61,7 +61,10 @@ void PrintGrids(const std::vector<Grid>& grids, bool colour, std::ostream& out) 
   };
   for (const Grid& grid : grids) {
     const Drawn drawn = DrawGrid(grid, colour);
-    if (!lines.empty() && kIndent + used + kGap + drawn.width > kWidth) flush();
+    if (!lines.empty() && kIndent + used + kGap + drawn.width > kWidth) {
+      flush();
+      out << "\n";
+    }
     const std::string gap(lines.empty() ? 0 : kGap, ' ');
     lines.resize(drawn.lines.size());
     for (size_t i = 0; i < lines.size(); ++i) lines[i] += gap + drawn.lines[i];
@@ -84,7 +87,7 @@ void PrintWrapped(const std::string& head, const std::string& text, std::ostream
 void PrintPage(const Page& page, bool colour, std::ostream& out) {
   const char* bold = colour ? "\033[1m" : "";
   const char* plain = colour ? "\033[0m" : "";
-  for (const auto& [name, value] : page.setting) PrintWrapped(Padded(name, 8), value, out);
+  for (const Setting& setting : page.setting) PrintWrapped(Padded(setting.name, 8), setting.Text(), out);
   PrintWrapped("marks   ", kLegend, out);
   int number = 0;
   for (const Step& step : page.steps) {

@@ -48,21 +48,39 @@ std::filesystem::path EndOfLinks(std::filesystem::path path) {
   return path;
 }
 
+std::string TemporaryName(const std::string& target) { return target + ".tmp" + std::to_string(getpid()); }
+
+// What is no regular file is written straight.
+bool IsReplaced(const std::string& path) {
+  std::error_code ignored;
+  return !std::filesystem::exists(path, ignored) || std::filesystem::is_regular_file(path, ignored);
+}
+
 }  // namespace
 
 void ReplaceFile(const std::string& path, const std::function<void(std::FILE*)>& write) {
-  namespace fs = std::filesystem;
-  std::error_code ignored;
-  if (fs::exists(path, ignored) && !fs::is_regular_file(path, ignored)) return WriteStraight(path, path, write);
+  if (!IsReplaced(path)) return WriteStraight(path, path, write);
   // A link stays a link: what it points to is replaced.
   const std::string target = EndOfLinks(path).string();
-  const std::string temporary = target + ".tmp" + std::to_string(getpid());
+  const std::string temporary = TemporaryName(target);
   try {
     WriteStraight(path, temporary, write);
     if (std::rename(temporary.c_str(), target.c_str()) != 0) Fail(path, errno);
   } catch (...) {
     std::remove(temporary.c_str());
     throw;
+  }
+}
+
+void TryReplaceFile(const std::string& path) {
+  if (IsReplaced(path)) {
+    const std::string temporary = TemporaryName(EndOfLinks(path).string());
+    WriteStraight(path, temporary, [](std::FILE*) {});
+    std::remove(temporary.c_str());
+  } else if (std::filesystem::is_directory(path)) {
+    Fail(path, EISDIR);
+  } else if (access(path.c_str(), W_OK) != 0) {  // opening a pipe would wait for its reader
+    Fail(path, errno);
   }
 }
 

@@ -10,6 +10,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "cli/program.h"
 
@@ -18,11 +19,16 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Where dropkit-train may be: beside this program, as in a build, or where an installation has it. Empty: nowhere.
-std::string TrainProgram() {
+// Where dropkit-train may be: beside this program, as in a build, or where an installation has it.
+std::vector<fs::path> TrainPlaces() {
   std::error_code error;
   const fs::path here = fs::read_symlink("/proc/self/exe", error).parent_path();
-  for (const fs::path& place : {here / "dropkit-train", here / "../libexec/dropkit/dropkit-train"}) {
+  return {here / "dropkit-train", (here / DROPKIT_TRAIN_FOLDER / "dropkit-train").lexically_normal()};
+}
+
+// Empty: nowhere.
+std::string TrainProgram() {
+  for (const fs::path& place : TrainPlaces()) {
     if (access(place.c_str(), X_OK) == 0) return place.string();
   }
   return "";
@@ -40,11 +46,13 @@ void AddTrainName(CLI::App& app, Job& job) {
   const bool here = !TrainProgram().empty();
   CLI::App* train =
       app.add_subcommand("train", here ? "train a small network on real images, once per method and seed, and compare"
-                                       : "train a network with structured dropout (not in this build)");
+                                       : "train a network with structured dropout (not installed here)");
   train->allow_extras();
   train->callback([&job] {
     job = []() -> int {
-      throw std::runtime_error("this build has no LibTorch; configure with -DDROPKIT_TORCH=ON to get it");
+      const std::vector<fs::path> places = TrainPlaces();
+      throw std::runtime_error("dropkit-train was not found at " + places[0].string() + " or " + places[1].string() +
+                               "; a build without LibTorch has none, configure with -DDROPKIT_TORCH=ON to get it");
     };
   });
 }

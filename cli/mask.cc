@@ -18,6 +18,7 @@
 #include "cli/memory.h"
 #include "cli/npy.h"
 #include "cli/number.h"
+#include "cli/outputs.h"
 #include "cli/picture.h"
 #include "cli/shape.h"
 #include "cli/status.h"
@@ -162,17 +163,16 @@ void PrintSetting(const MaskJob& job, const std::string& layout) {
   Line("backend", job.exec.backend);
 }
 
-void WriteFiles(const Mask& mask, const MaskOptions& options, const std::vector<int64_t>& shape) {
-  if (!options.npy && !options.png) return;
+// Returns the picture's size as text where there is one.
+std::string WriteFiles(const Mask& mask, const MaskOptions& options, const std::vector<int64_t>& shape) {
+  if (!options.npy && !options.png) return "";
   const std::vector<uint8_t> keep = Elements(mask);
-  if (options.npy) {
-    WriteNpy(*options.npy, keep, shape);
-    Line("npy", *options.npy);
-  }
-  if (options.png) Line("png", *options.png + ", " + WritePng(*options.png, keep, shape));
+  if (options.npy) WriteNpy(*options.npy, keep, shape);
+  return options.png ? WritePng(*options.png, keep, shape) : "";
 }
 
 int RunMask(const MaskOptions& options) {
+  RefuseOutputs({{"--npy", options.npy}, {"--png", options.png}});
   MaskJob job = ReadOptions(options);
   const char* chooser = options.backend ? "--backend" : "DROPKIT_BACKEND";
   if (options.backend) job.exec.backend = options.backend->c_str();
@@ -191,11 +191,13 @@ int RunMask(const MaskOptions& options) {
   try {
     MaskStorage storage;
     Draw(job, &storage);
+    const std::string pixels = WriteFiles(storage.mask, options, job.shape);
     PrintSetting(job, options.layout);
     PrintRates(job);
     PrintKept(storage.mask);
     PrintGains(storage.mask);
-    WriteFiles(storage.mask, options, job.shape);
+    if (options.npy) Line("npy", *options.npy);
+    if (options.png) Line("png", *options.png + ", " + pixels);
   } catch (const std::bad_alloc&) {
     throw TooLarge(bytes);
   }

@@ -45,7 +45,7 @@ void PrintItem(const std::string& name, const std::string& text) {
 }
 
 void PrintTable(const std::vector<MethodInfo>& methods) {
-  std::vector<std::vector<std::string>> rows = {{"METHOD", "DROPS", "SPREAD", "P"}};
+  std::vector<std::vector<std::string>> rows = {{"METHOD", "UNIT", "SPREAD", "P"}};
   for (const MethodInfo& m : methods) rows.push_back({m.name, m.unit, m.spread, Print(m.default_p)});
   std::vector<size_t> widths(rows[0].size(), 0);
   for (const auto& row : rows) {

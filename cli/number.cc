@@ -7,12 +7,12 @@
 
 namespace dropkit::cli {
 
-uint64_t ReadNumber(const char* argument, std::string_view text, uint64_t largest) {
+uint64_t ReadNumber(const char* argument, std::string_view text, uint64_t largest, uint64_t smallest) {
   uint64_t value = 0;
   const char* last = text.data() + text.size();
   const auto [end, error] = std::from_chars(text.data(), last, value);
-  if (error == std::errc() && end == last && value <= largest) return value;
-  const std::string allowed = "a whole number from 0 to " + std::to_string(largest);
+  if (error == std::errc() && end == last && value >= smallest && value <= largest) return value;
+  const std::string allowed = "a whole number from " + std::to_string(smallest) + " to " + std::to_string(largest);
   throw CLI::ValidationError(argument, "'" + std::string(text) + "' is not " + allowed);
 }
 

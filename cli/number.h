@@ -10,9 +10,9 @@
 
 namespace dropkit::cli {
 
-// Reads a whole number from 0 to `largest`, digits only. Throws CLI::ValidationError, naming the argument, its text and
-// what is allowed.
-uint64_t ReadNumber(const char* argument, std::string_view text, uint64_t largest);
+// Reads a whole number from `smallest` to `largest`, digits only. Throws CLI::ValidationError, naming the argument, its
+// text and what is allowed.
+uint64_t ReadNumber(const char* argument, std::string_view text, uint64_t largest, uint64_t smallest = 0);
 
 // An f32 by the fewest digits that read back to it.
 std::string Print(float value);

@@ -15,6 +15,7 @@ namespace dropkit::cli {
 namespace {
 
 constexpr int kJobFailed = 1, kWrongCommandLine = 2;
+constexpr const char* kNoOutput = "cannot write to standard output";
 
 // "dropkit", or "dropkit SUBCOMMAND" once one was given.
 std::string CommandName(const CLI::App& app) {
@@ -64,7 +65,7 @@ int Complain(const CLI::App& app, const std::string& message, int code) {
 int RunJob(const CLI::App& app, const Job& job) {
   try {
     const int code = job();
-    if (!std::cout.flush()) return Complain(app, "cannot write to standard output", kJobFailed);
+    if (!std::cout.flush()) return Complain(app, kNoOutput, kJobFailed);
     return code;
   } catch (const CLI::ParseError& error) {
     return Complain(app, error.what(), kWrongCommandLine);
@@ -86,7 +87,8 @@ int Parse(int argc, char** argv, const std::vector<AddSubcommand>& subcommands) 
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& help_or_version) {
-    return app.exit(help_or_version);
+    const int code = app.exit(help_or_version);
+    return std::cout.flush() ? code : Complain(app, kNoOutput, kJobFailed);
   } catch (const CLI::ParseError& error) {
     const std::string left_over = LeftOver(app);
     return Complain(app, left_over.empty() ? error.what() : left_over, kWrongCommandLine);

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "cli/commands.h"
+#include "cli/field.h"
 #include "cli/number.h"
 #include "cli/status.h"
 #include "dropkit/dropkit.h"
@@ -60,11 +61,11 @@ std::vector<int64_t> ReadMap(const std::string& text) {
   std::vector<int64_t> sizes;
   for (size_t start = 0; start <= text.size();) {
     const size_t cross = std::min(text.find('x', start), text.size());
-    sizes.push_back(static_cast<int64_t>(ReadNumber("--maps", text.substr(start, cross - start), kSide)));
+    sizes.push_back(static_cast<int64_t>(ReadNumber("--maps", text.substr(start, cross - start), kSide, 1)));
     start = cross + 1;
   }
   if (sizes.size() == 1) sizes.push_back(sizes[0]);
-  if (sizes.size() > 3 || CellsOf(sizes) == 0 || CellsOf(sizes) > kMostCells)
+  if (sizes.size() > 3 || CellsOf(sizes) > kMostCells)
     throw CLI::ValidationError("--maps", "'" + text + "' is not a map; allowed: a side, or two or three sides joined " +
                                              "by x, 1 to " + std::to_string(kSide) + " each and 2^24 cells in all");
   return sizes;
@@ -100,14 +101,24 @@ std::string NameOf(Spec spec) {
   return PrintSpec(spec);
 }
 
-// The case as given, and with the gamma that drops exactly p.
-void AddCase(const Spec& spec, std::vector<Subject>* subjects) {
-  subjects->push_back({NameOf(spec), spec, 0});
+// A row that is there already, of a case that differed in its block alone, is not added again.
+void AddRow(const Spec& spec, std::vector<Subject>* subjects) {
+  const std::string line = PrintSpec(spec, SpecForm::kFull);
+  const bool there = std::any_of(subjects->begin(), subjects->end(), [&](const Subject& subject) {
+    return PrintSpec(subject.spec, SpecForm::kFull) == line;
+  });
+  if (!there) subjects->push_back({NameOf(spec), spec, 0});
+}
+
+// The case with this block, and with the gamma that drops exactly p.
+void AddCase(Spec spec, const std::string& block, std::vector<Subject>* subjects) {
+  if (HasBlock(spec)) SetBlock(block, &spec);
+  AddRow(spec, subjects);
   if (spec.method != Method::kDropBlock || spec.rate == Rate::kCalibrated) return;
   Spec calibrated = spec;
   calibrated.rate = Rate::kCalibrated;
   calibrated.gamma_scale = 1.0;
-  subjects->push_back({NameOf(calibrated), calibrated, 0});
+  AddRow(calibrated, subjects);
 }
 
 void AddPresets(std::vector<Subject>* subjects) {
@@ -124,11 +135,9 @@ struct Maps {
 };
 Maps MapsOfKey(const Spec& spec, int64_t cells, int64_t count) {
   constexpr int64_t kMostCells = int64_t{1} << 26;  // 8 MB of bits at a time
-  const bool one_sample = spec.share == Share::kBatch || spec.share == Share::kAll;
-  const bool one_channel = spec.share == Share::kAll || spec.method == Method::kDropPath;
   const int64_t maps = std::clamp(kMostCells / cells, int64_t{1}, count);
-  if (!one_sample) return {maps, 1};
-  return {1, one_channel ? 1 : maps};
+  if (!SharesBatch(spec)) return {maps, 1};
+  return {1, SharesChannels(spec) ? 1 : maps};
 }
 
 // Mean and standard error of the dropped fraction over `count` independent maps.
@@ -198,6 +207,27 @@ void AddOnce(const T& value, std::vector<T>* values) {
   if (std::find(values->begin(), values->end(), value) == values->end()) values->push_back(value);
 }
 
+// Blocks of rows are read in MakeTable; here only those that no row could have are refused.
+void RefuseBlocks(const RatesOptions& options, const RatesJob& job) {
+  const char* argument = options.blocks ? "--blocks" : "CASE";
+  for (const std::string& block : job.blocks) {
+    Spec spec;
+    SetBlock(block, &spec);
+    for (const std::vector<int64_t>& map : job.maps) {
+      if (spec.extent_dims > 1 && spec.extent_dims != static_cast<int>(map.size()))
+        throw CLI::ValidationError(argument, "block '" + block + "' has " + std::to_string(spec.extent_dims) +
+                                                 " sides and map " + MapText(map) + " has " +
+                                                 std::to_string(map.size()) + "; allowed: one side, or as many");
+    }
+  }
+  const bool any = std::any_of(job.subjects.begin(), job.subjects.end(),
+                               [](const Subject& subject) { return HasBlock(subject.spec); });
+  if (options.blocks && !any)
+    throw CLI::ValidationError("--blocks", "'" + *options.blocks +
+                                               "' is for no CASE: none has a block; allowed: a "
+                                               "dropblock or cutout among the cases, or no --blocks");
+}
+
 // The cases, and what is asked of all rows where no option says so.
 void ReadCases(const RatesOptions& options, RatesJob* job) {
   for (const std::string& line : options.lines) {
@@ -223,18 +253,16 @@ RatesJob ReadOptions(const RatesOptions& options) {
     for (const std::string& block : Split(*options.blocks)) AddOnce(block, &job.blocks);
   }
   ReadCases(options, &job);
+  RefuseBlocks(options, job);
   job.seed = ReadNumber("--seed", options.seed, kAnySeed);
-  job.draws = static_cast<int64_t>(ReadNumber("--draws", options.draws, kMostDraws));
-  if (job.draws < 2)
-    throw CLI::ValidationError(
-        "--draws", "'" + options.draws + "' maps have no spread; allowed: 2 to " + std::to_string(kMostDraws));
+  job.draws = static_cast<int64_t>(ReadNumber("--draws", options.draws, kMostDraws, 2));  // one has no spread
   return job;
 }
 
 RateTable MakeTable(const RatesJob& job, float p, const std::vector<int64_t>& map, const std::string& block) {
   std::vector<Subject> subjects;
   for (const Subject& subject : job.subjects) {
-    if (job.any_p || subject.p == p) AddCase(subject.spec, &subjects);
+    if (job.any_p || subject.p == p) AddCase(subject.spec, block, &subjects);
   }
   const auto is_dropblock = [](const Subject& s) { return s.spec.method == Method::kDropBlock; };
   if (std::any_of(subjects.begin(), subjects.end(), is_dropblock)) AddPresets(&subjects);
@@ -249,6 +277,7 @@ RateTable MakeTable(const RatesJob& job, float p, const std::vector<int64_t>& ma
 
 int RunRates(const RatesOptions& options) {
   const RatesJob job = ReadOptions(options);
+  CheckChosenBackend();
   std::vector<RateTable> tables;
   for (const float p : job.ps) {
     for (const std::vector<int64_t>& map : job.maps) {
@@ -259,7 +288,7 @@ int RunRates(const RatesOptions& options) {
       }
     }
   }
-  options.json ? PrintRatesJson(tables) : options.csv ? PrintRatesCsv(tables) : PrintRateTables(tables);
+  options.json ? PrintRatesJson(tables) : options.csv ? PrintRatesCsv(tables) : PrintRateTables(tables, job.draws);
   return 0;
 }
 

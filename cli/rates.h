@@ -3,6 +3,7 @@
 #ifndef DROPKIT_CLI_RATES_H_
 #define DROPKIT_CLI_RATES_H_
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -25,7 +26,8 @@ struct RateTable {
   std::vector<RateRow> rows;
 };
 
-void PrintRateTables(const std::vector<RateTable>& tables);
+// `draws`: maps drawn for a row, told under the tables.
+void PrintRateTables(const std::vector<RateTable>& tables, int64_t draws);
 void PrintRatesJson(const std::vector<RateTable>& tables);
 void PrintRatesCsv(const std::vector<RateTable>& tables);
 

@@ -74,7 +74,7 @@ void PrintTable(const RateTable& table, size_t name_width) {
 
 }  // namespace
 
-void PrintRateTables(const std::vector<RateTable>& tables) {
+void PrintRateTables(const std::vector<RateTable>& tables, int64_t draws) {
   size_t name_width = 0;
   for (const RateTable& table : tables) {
     name_width = std::max(name_width, table.asked.size());
@@ -84,6 +84,8 @@ void PrintRateTables(const std::vector<RateTable>& tables) {
     if (&table != tables.data()) std::cout << "\n";
     PrintTable(table, name_width);
   }
+  std::cout << "\ngamma: probability of a unit to fire.  expected: exact expected dropped fraction.\n"
+            << "drawn: mean dropped fraction of " << draws << " maps drawn.  error: standard error of that mean.\n";
 }
 
 void PrintRatesJson(const std::vector<RateTable>& tables) {

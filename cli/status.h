@@ -9,6 +9,7 @@
 #include <string>
 
 #include "dropkit/dropkit.h"
+#include "src/backend.h"
 
 namespace dropkit::cli {
 
@@ -16,6 +17,12 @@ inline void Check(const Status& status, const char* argument) {
   if (status.ok()) return;
   if (status.code() == Status::Code::kInvalid) throw CLI::ValidationError(argument, status.message());
   throw std::runtime_error(std::string(argument) + ": " + status.message());
+}
+
+// For subcommands without --backend: that what DROPKIT_BACKEND names can run.
+inline void CheckChosenBackend() {
+  const Backend* backend;
+  Check(FindBackend(Exec{}, &backend), "DROPKIT_BACKEND");
 }
 
 }  // namespace dropkit::cli

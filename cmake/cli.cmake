@@ -28,6 +28,10 @@ add_dependencies(dropkit_cli_parts dropkit_commit)
 add_executable(dropkit_cli cli/main.cc)
 set_target_properties(dropkit_cli PROPERTIES OUTPUT_NAME dropkit RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR})
 target_link_libraries(dropkit_cli PRIVATE dropkit_cli_parts)
+# Where install.cmake puts dropkit-train, from the program's folder: an installation may be moved.
+include(GNUInstallDirs)
+file(RELATIVE_PATH train_folder ${CMAKE_INSTALL_FULL_BINDIR} ${CMAKE_INSTALL_FULL_LIBEXECDIR}/dropkit)
+target_compile_definitions(dropkit_cli PRIVATE DROPKIT_TRAIN_FOLDER="${train_folder}")
 
 if(TARGET dropkit_nn)
   file(GLOB train_sources CONFIGURE_DEPENDS cli/train/*.cc)

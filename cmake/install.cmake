@@ -37,6 +37,11 @@ install(FILES ${config_build}/dropkitConfig.cmake ${config_build}/dropkitConfigV
 
 file(RELATIVE_PATH prefix_from_pc ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig ${CMAKE_INSTALL_PREFIX})
 string(REGEX REPLACE "/$" "" prefix_from_pc ${prefix_from_pc})
+foreach(folder LIBDIR INCLUDEDIR)
+  string(TOLOWER pc_${folder} pc_folder)
+  set(${pc_folder} "\${prefix}")
+  cmake_path(APPEND ${pc_folder} ${CMAKE_INSTALL_${folder}})  # an absolute one replaces the prefix
+endforeach()
 configure_file(${PROJECT_SOURCE_DIR}/cmake/dropkit.pc.in ${config_build}/dropkit.pc @ONLY)
 install(FILES ${config_build}/dropkit.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig COMPONENT development)
 

@@ -22,7 +22,6 @@ release = re.search(r"project\(dropkit VERSION ([\d.]+)", (ROOT / "CMakeLists.tx
 version = release
 
 extensions = ["myst_parser", "breathe"]
-exclude_patterns = [] if (HEADERS / "dropkit_c.h").exists() else ["api_c.md"]
 myst_heading_anchors = 3
 myst_links_external_new_tab = False
 

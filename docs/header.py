@@ -13,6 +13,7 @@ SECTION = re.compile(r"^// -{8,} (.+)$")
 COMMENT = re.compile(r"^(\s*)//(?!/)(.*)$")
 # A declaration, or the last line of one, with a comment behind it; not a directive or the end of a namespace.
 BEHIND = re.compile(r"^(\s*)([^\s/#}].*?|\}.*;)\s+// (?:NOLINT: )?(.*)$")
+SUBJECT = re.compile(r" (\w+): ")
 HOLDER = re.compile(r"^TORCH_MODULE\((\w+)\);$")
 
 
@@ -35,6 +36,12 @@ def described(lines):
         previous = text
     if in_code:
         yield " @endcode"
+
+
+def subject_of(comment):
+    """`dtype` of "dtype: of elements.", the name that a page gives to an enum that has none."""
+    match = SUBJECT.match(comment[0]) if comment else None
+    return match[1] if match else ""
 
 
 def convert_line(line):
@@ -63,6 +70,8 @@ def convert(path):
         if match and not SECTION.match(line):
             comment.append(match[2])
             continue
+        if line.startswith("enum {"):
+            line = f"enum {subject_of(comment)} {{" + line.removeprefix("enum {")
         if comment:
             yield from ["/// @file"] if is_first else []
             yield from (f"///{text}" for text in described(comment))

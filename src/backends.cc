@@ -12,6 +12,8 @@ namespace {
 
 // First available wins when nobody names one.
 constexpr const Backend* kBackends[] = {&kCpuBackend, &kReferenceBackend};
+// Names that are known and have no code here.
+constexpr const char* kNotBuilt[] = {"cuda"};
 
 std::vector<std::string> BackendNames() {
   std::vector<std::string> names;
@@ -20,6 +22,11 @@ std::vector<std::string> BackendNames() {
 }
 
 Status Unknown(const std::string& where, const char* name) {
+  for (const char* absent : kNotBuilt) {
+    if (std::strcmp(name, absent) == 0)
+      return Status::Unavailable(where + " '" + name + "' cannot run here; " + name +
+                                 ": not built; known: " + Join(BackendNames()));
+  }
   return Status::Invalid(where + " '" + name + "' is not a backend" + DidYouMean(name, BackendNames()) +
                          " known: " + Join(BackendNames()));
 }
@@ -69,7 +76,8 @@ std::string BuildInfo() {
   text += ", backends:";
   for (const BackendInfo& info : Backends())
     text += " " + info.name + (info.available ? "" : " (off: " + info.why + ")");
-  return text + ", cuda (off: not built)";
+  for (const char* absent : kNotBuilt) text += std::string(", ") + absent + " (off: not built)";
+  return text;
 }
 
 }  // namespace dropkit

@@ -136,9 +136,9 @@ Status MaskStorage::Reserve(const Spec& spec, const View& x) {
 
 Status Unpack(const Mask& mask, uint8_t* keep) {
   if (Status status = Guarded([&] { return ValidateMask(mask, ShapeOf(mask)); }); !status.ok()) return status;
-  if (!keep && mask.total > 0)
-    return Guarded([] { return Status::Invalid("keep = null; allowed: one byte an element"); });
+  // Not mask.total, which may be a sum over ranks and is the caller's word.
   if (ElementsOf(ShapeOf(mask)) == 0) return Status();
+  if (!keep) return Guarded([] { return Status::Invalid("keep = null; allowed: one byte an element"); });
   int64_t index = 0;
   for (int64_t n = 0; n < mask.samples; ++n) {
     for (int64_t c = 0; c < mask.channels; ++c) {

@@ -88,6 +88,8 @@ static void TestNullPointers(void) {
   INVALID(dropkit_pack("dropout", 0.1f, NULL, bytes, &x, NULL, NULL), "mask = null");
   INVALID(dropkit_unpack(NULL, bytes), "mask = null");
   INVALID(dropkit_unpack(&mask, NULL), "keep = null");
+  mask.total = 0;  // a count of the caller's, which says nothing of the shape
+  INVALID(dropkit_unpack(&mask, NULL), "keep = null");
   INVALID(dropkit_gain_of(NULL, 0, 0, 0, 0, &gain), "mask = null");
   INVALID(dropkit_gain_of(&mask, 0, 0, 0, 0, NULL), "gain = null");
 }

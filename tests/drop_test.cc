@@ -124,6 +124,10 @@ TEST_F(DropTest, SpoiledMasksAreRefused) {
   bad.channel_stride = 1 << 20;
   EXPECT_FALSE(Unpack(bad, keep.data()).ok());
   bad = storage_.mask;
+  bad.total = 0;
+  EXPECT_FALSE(Unpack(bad, nullptr).ok());
+  EXPECT_OK(Unpack(bad, keep.data()));
+  bad = storage_.mask;
   bad.spec.over = Over::kSample;
   bad.num_kept = 1;
   EXPECT_FALSE(GainOf(bad, Pass::kForward, 1, 0, DType::kF32, &gain).ok());
@@ -314,6 +318,13 @@ TEST_F(DropTest, BackendIsKnown) {
   const Status status = Call();
   unsetenv("DROPKIT_BACKEND");
   ExpectRefused(status, {"environment variable DROPKIT_BACKEND", "gpu9000"});
+}
+
+TEST_F(DropTest, BackendWithoutCodeHereIsToldAsNotBuilt) {
+  exec_.backend = "cuda";
+  const Status status = Call();
+  EXPECT_EQ(status.code(), Status::Code::kUnavailable);
+  EXPECT_NE(status.message().find("cuda: not built"), std::string::npos) << status.message();
 }
 
 TEST_F(DropTest, MaskBelongsToTheTensor) {

@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <csignal>
@@ -104,6 +105,20 @@ TEST_F(FileTest, AFullDeviceIsSaidToBeFull) {
   for (const size_t bytes : {size_t{1}, size_t{100000}, size_t{10000000}}) {
     EXPECT_EQ(Error([&] { Write("/dev/full", bytes); }), "cannot write '/dev/full': No space left on device") << bytes;
   }
+}
+
+TEST_F(FileTest, ATrialWritesNothing) {
+  TryReplaceFile(path_);
+  EXPECT_TRUE(fs::is_empty(directory_));
+  Write(path_, 5);
+  TryReplaceFile(path_);
+  ExpectOnly("xxxxx");
+  const std::string absent = directory_ / "absent" / "file", directory = directory_;
+  EXPECT_EQ(Error([&] { TryReplaceFile(absent); }), "cannot write '" + absent + "': No such file or directory");
+  EXPECT_EQ(Error([&] { TryReplaceFile(directory); }), "cannot write '" + directory + "': Is a directory");
+  const std::string pipe = directory_ / "pipe";
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  TryReplaceFile(pipe);  // returns although nobody reads
 }
 
 TEST_F(FileTest, AWriterThatThrowsLeavesTheOldFile) {

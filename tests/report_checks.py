@@ -18,6 +18,21 @@ MISSING = """
   }
   for (const e of document.querySelectorAll('.scroll, .who, dd, td'))
     if (e.scrollWidth > e.clientWidth + 1) wrong.push(`holds ${e.scrollWidth}, shows ${e.clientWidth}: ` + name(e));
+  for (const e of document.querySelectorAll('.word'))
+    if (e.textContent.length < 20 && e.clientHeight > 30) wrong.push('breaks inside a word: ' + e.textContent);
+  for (const svg of document.querySelectorAll('.plot svg')) {
+    const view = svg.viewBox.baseVal, shown = [];
+    for (const e of svg.querySelectorAll('text')) {
+      const box = e.getBBox(), place = e.getCTM(), frame = svg.getCTM().inverse().multiply(place);
+      const corners = [[box.x, box.y], [box.x + box.width, box.y + box.height]].map(([x, y]) =>
+        [frame.a * x + frame.c * y + frame.e, frame.b * x + frame.d * y + frame.f]);
+      if (box.width > 0 && corners.every(([x, y]) => x >= 0 && y >= 0 && x <= view.width && y <= view.height))
+        shown.push(e.textContent.trim());
+    }
+    for (const [axis, names] of [['x', /^(epoch|points)$/], ['y', /^(accuracy.*, %|method)$/]])
+      if (!shown.some(text => names.test(text)))
+        wrong.push(`a name of ${axis === 'x' ? 'an x' : 'a y'} axis is not to be seen: ` + svg.closest('figure').id);
+  }
   for (const svg of document.querySelectorAll('.plot svg')) {
     const frame = svg.getBoundingClientRect();
     const places = [];

@@ -1,5 +1,6 @@
 // report_pages DIR: writes the pages of synthetic jobs that test_report.py opens in a browser, each in a folder of its
 // own below DIR, and prints a line for each: its name, methods, seeds, images a method, maps and boxes aside.
+#include <algorithm>
 #include <cstdio>
 #include <exception>
 #include <filesystem>
@@ -35,6 +36,19 @@ void Write(const std::string& directory, const std::string& name, const Syntheti
   dropkit::cli::WriteReport(folder, job.info, job.results, job.samples);
 }
 
+// Every accuracy as close to `centre` as `scale` makes it: the wider the numbers beside an axis, the less is left for
+// its name.
+SyntheticJob Around(double centre, double scale, SyntheticJob job) {
+  for (dropkit::cli::RunResult& run : job.results) {
+    for (dropkit::cli::EpochPoint& point : run.curve) {
+      for (double* value : {&point.train, &point.clean}) *value = std::min(100., centre + scale * (*value - 60));
+    }
+    run.train = run.curve.back().train;
+    run.clean = run.curve.back().clean;
+  }
+  return job;
+}
+
 }  // namespace
 
 int main(int count, char** arguments) {
@@ -51,6 +65,9 @@ int main(int count, char** arguments) {
     SyntheticJob failed = MakeJob("fashion", {}, 0, 0, 0);
     failed.info.complaints = {"dropout@1 seed 0: the loss is nan in epoch 1"};
     Write(directory, "failed", failed);
+    Write(directory, "near_100", Around(99.9, 0.02, MakeJob("fashion", kFamily, 2, 6, 0)));
+    Write(directory, "fractions", Around(10.6, 0.01, MakeJob("scenes", {"none", "dropblock:block=7@0.1"}, 1, 2, 1)));
+    Write(directory, "all_right", Around(100, 0, MakeJob("fashion", {"none", "dropout@0.1"}, 2, 3, 0)));
     return 0;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "report_pages: %s\n", error.what());

@@ -117,7 +117,9 @@ SampleImage MakeSample(const std::string& task, const std::string& method, size_
 SyntheticJob MakeJob(const std::string& task, const std::vector<std::string>& methods, int seeds, int epochs,
                      int sample_images) {
   SyntheticJob job;
-  job.info = {task, "a/directory/of/IDX/files", "dropkit train --task " + task, 3000, 3000, 2, {}};
+  job.info = {task, "a/directory/of/IDX/files", "dropkit train --task " + task, 3000, 3000, 2, {}, "", {73, 73, 73}};
+  job.info.erased =
+      std::string("a KxK square of the ") + (task == "scenes" ? "item" : "image") + " set to the mean grey";
   for (const std::string& method : methods) job.info.command += " --methods " + method;
   for (int seed = 0; seed < seeds; ++seed) {
     for (size_t place = 0; place < methods.size(); ++place)

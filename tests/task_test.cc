@@ -46,7 +46,7 @@ Images Items(int64_t count, uint8_t value, int side = kItemSide, int channels = 
 }
 
 Dataset DataFor(const Task& task) {
-  return {Items(300, 255, task.side, task.channels), Items(200, 255, task.side, task.channels), 10, {}};
+  return {Items(300, 255, task.side, task.channels), Items(200, 255, task.side, task.channels), 10, {}, "a/directory"};
 }
 
 TEST(TaskTest, ScenesHoldTheItemWholeOverClutter) {
@@ -124,13 +124,14 @@ TEST(TaskTest, DataThatDoNotFitAreRefusedAndTheRightTaskIsNamed) {
   const Task &scenes = Tasks()[0], &fashion = Tasks()[1], &cifar = Tasks()[2];
   for (const Task& task : Tasks()) EXPECT_EQ(Refusal(task, DataFor(task)), "") << task.name;
   for (const Task* task : {&scenes, &fashion}) {
-    EXPECT_EQ(Refusal(*task, DataFor(cifar)), "data: colour 32x32 images; task " + task->name +
+    EXPECT_EQ(Refusal(*task, DataFor(cifar)), "--data a/directory: colour 32x32 images; task " + task->name +
                                                   " is defined for grey 28x28, and these are taken by --task cifar");
   }
   EXPECT_EQ(Refusal(cifar, DataFor(scenes)),
-            "data: grey 28x28 images; task cifar is defined for colour 32x32, and these are taken by --task scenes and "
+            "--data a/directory: grey 28x28 images; task cifar is defined for colour 32x32, and these are taken by "
+            "--task scenes and "
             "--task fashion");
-  const Dataset grey{Items(300, 255, 32), Items(200, 255, 32), 10, {}};
+  const Dataset grey{Items(300, 255, 32), Items(200, 255, 32), 10, {}, "a/directory"};
   EXPECT_NE(Refusal(cifar, grey).find("grey 32x32 images"), std::string::npos);
   EXPECT_NE(Refusal(cifar, grey).find("taken by no task"), std::string::npos);
   Dataset one_class = DataFor(cifar);

@@ -104,6 +104,8 @@ def test_no_subcommand_shows_help_as_an_error():
         (["mask", "dropblock:block=9,clip=error", *DRAW], "dropkit mask: ", ["block", "9", "8x8"]),
         (["mask", "dropblock", *DRAW, "--layout", "lst"], "dropkit mask: ", ["--layout", "'lst'", "'last'?"]),
         (["mask", "dropblock", *DRAW, "--backend", "refrence"], "dropkit mask: ", ["--backend", "mean 'reference'?"]),
+        (["mask", "dropblock", *DRAW, "--npy", "-"], "dropkit mask: ", ["--npy", "'-' is no file"]),
+        (["mask", "dropblock", *DRAW, "--npy", "x", "--png", "./x"], "dropkit mask: ", ["'./x' is the file of --npy"]),
         (["mask", "dropblock", *DRAW, "--threads", "100000"], "dropkit mask: ", ["--threads", "100000", "0"]),
     ],
 )
@@ -195,6 +197,24 @@ def test_output_that_cannot_be_written(tmp_path):
 
 
 # ---------------------------------------------------------------- methods
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["mask", "--help"]])
+def test_help_and_version_that_cannot_be_written(arguments):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([PROGRAM, *arguments], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1 and done.stderr.endswith(": cannot write to standard output\n")
+
+
+@pytest.mark.parametrize("subcommand", ["explain", "rates"])
+def test_a_wrong_backend_of_the_environment_is_blamed(subcommand):
+    message = fail(2, subcommand, "dropout", env={"DROPKIT_BACKEND": "foo"})
+    assert message.startswith(f"dropkit {subcommand}: DROPKIT_BACKEND: ") and "'foo'" in message
+
+
+def test_a_backend_without_code_here_is_told_as_not_built():
+    message = fail(1, "mask", "dropblock", *DRAW, "--backend", "cuda")
+    assert "cuda: not built" in message and "cuda (off: not built)" in succeed("--version")
 
 
 def test_methods_lists_the_table_and_the_presets_in_full():

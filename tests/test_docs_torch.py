@@ -5,10 +5,12 @@ Compiling a program against LibTorch takes half a minute, so they are compiled a
 
 import concurrent.futures
 import os
+import pathlib
 
 import fenced
 import pytest
 
+DATA = pathlib.Path("/usr/share/datasets/fashion-mnist")  # where `dropkit train` looks by default
 PROGRAMS = [block for block in fenced.all_blocks("cpp", "c") if block.needs_torch()]
 
 
@@ -50,4 +52,6 @@ COMMANDS = [
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: str(command.block))
 def test_training(command, base):
+    if not DATA.exists() and "--data" not in command.text:
+        pytest.skip("dataset-fashion-mnist is not installed; ./setup.sh installs it")
     fenced.run_command(command, fenced.page_folder(base, command.block.page))

@@ -208,11 +208,69 @@ def test_every_method_and_preset_explains_itself_without_options(case):
 
 def test_a_case_that_drops_nothing_or_all_says_so():
     text = explain("dropblock:block=3@0")
-    assert "seed    0, as none below 1000 both drops something and keeps something" in text
+    assert "seed    0, as none below 1000 drops something\n" in text
     assert "gamma = 0, as p is 0" in text and "a unit fires with Q / 2^32 = 0\n" in text
     text = explain("dropblock:block=3@1")
     assert "gamma = 1, as p is 1" in text and "0, as nothing was kept" in text
+    assert "seed    0, the first from 0 that drops something; none below 1000 keeps something too\n" in text
     assert set(numbers_of("dropblock:block=3@1")["y"].ravel()) == {0}
+
+
+@pytest.mark.parametrize(
+    "case, shape, hint",
+    [
+        ("dropblock", "1,1,5,5", "try block=3"),
+        ("cutout:size=9,region=valid@0.3", "1,1,4,6", "try size=2"),
+        ("dropblock", "1,1", "try a larger --shape"),
+    ],
+)
+def test_a_block_that_fills_the_map_is_shown_when_it_drops(case, shape, hint):
+    text, page = explain(case, "--shape", shape), numbers_of(case, "--shape", shape)
+    assert f"keeps something too; the block fills the map; {hint}\n" in text.replace("\n        ", " ")
+    assert page["mask"].sum() == 0 and page["seed"] > 0
+    assert numbers_of(case, "--shape", shape, "--seed", page["seed"] - 1)["mask"].all()
+    assert "1 of 1 position fires." in text or not case.startswith("dropblock")
+    assert "0 of 1 " in (kept := explain(case, "--shape", shape, "--seed", page["seed"] - 1)) and " fires." in kept
+
+
+@pytest.mark.parametrize(
+    "case, causes",
+    [
+        ("block=1,gamma_scale=0.5@0.1", ["gamma_scale=0.5 makes seeds rarer"]),
+        ("block=3,gamma_scale=0.1@0.1", ["gamma_scale=0.1 makes seeds rarer", "blocks overlap"]),
+        ("block=3,gamma_scale=3@0.1", ["gamma_scale=3 makes seeds more frequent"]),
+        (
+            "block=3,rate=plain,region=valid@0.01",
+            ["the formula counts every cell as a position, but no seed is near the border", "blocks overlap"],
+        ),
+        (
+            "block=3,rate=plain,region=whole@0.01",
+            ["blocks that hang over the border drop fewer cells than the formula counts", "blocks overlap"],
+        ),
+        (
+            "block=3,region=whole@0.01",
+            ["the formula counts only positions where a block fits, but with region=whole any cell is one"],
+        ),
+        ("block=3@0.1", ["blocks overlap"]),
+    ],
+)
+def test_the_difference_from_p_has_its_true_cause(case, causes):
+    flowing = explain(f"dropblock:{case}").replace("\n   ", " ")
+    without = "without gamma_scale " if "gamma_scale" in case else ""
+    assert f" was asked: {'; '.join(causes)}. rate=calibrated {without}drops exactly p.\n" in flowing
+
+
+@pytest.mark.parametrize("fill", ["inf", "-inf"])
+def test_json_of_an_infinite_fill(fill):
+    page = json.loads(explain(f"dropout:fill={fill}@0.5", "--shape", "1,1,4,4", "--json"))
+    for kept, value in zip(np.ravel(page["mask"]), np.array(page["y"], dtype=object).ravel()):
+        assert isinstance(value, float) if kept else value == fill
+
+
+def test_rows_of_maps_have_a_blank_line_between():
+    lines = section(explain("dropout", "--shape", "1,4,3,12", "--seed", 1), 5).splitlines()
+    first, second = (i for i, line in enumerate(lines) if "channel 0" in line or "channel 2" in line)
+    assert second - first == 5 and lines[second - 1] == "" and lines[second - 2] != ""
 
 
 # ---------------------------------------------------------------- the text
@@ -261,10 +319,17 @@ def test_the_text_of_the_papers_example():
         ("dropblock:block=3,rate=raw,gamma_scale=20@0.1", ["= 2\n", "above 1, so every position fires"]),
         (
             "dropblock:block=3,normalize=expected@0.1",
-            ["a = 1 / (1 - expected dropped fraction)", "1 / (1 - 0.0948751)"],
+            [
+                "a = 1 / (1 - expected dropped fraction)",
+                "1 / (1 - 0.0948751)",
+                "does not use this count: normalize=expected.",
+            ],
         ),
-        ("dropblock:block=3,normalize=asked@0.25", ["a = 1 / (1 - p)", "= 1 / (1 - 0.25)", "= 1.33333"]),
-        ("dropblock:block=3,normalize=none@0.25", ["a = 1\n", "what is kept stays as it is"]),
+        (
+            "dropblock:block=3,normalize=asked@0.25",
+            ["a = 1 / (1 - p)", "= 1 / (1 - 0.25)", "= 1.33333", "use this count"],
+        ),
+        ("dropblock:block=3,normalize=none@0.25", ["a = 1\n", "what is kept stays as it is", "use this count"]),
         ("dropblock:block=3,fill=2@0.1", ["dropped: y = 2\n"]),
         ("dropblock:block=3,fill=noise@0.1", ["standard normal number (fill=noise)"]),
         ("dropblock:block=3,over=sample@0.3", ["sample 0: kept fraction = ", "sample 1: a = 25 / "]),
@@ -273,7 +338,10 @@ def test_the_text_of_the_papers_example():
             ["One draw serves every sample and every channel.", "every sample, every c"],
         ),
         ("dropblock:block=4,region=whole@0.1", ["may hang over the edge", "one cell more before the marked cell"]),
-        ("timm:block=4@0.1", ["One draw serves every channel of a sample.", "the formula does not fit"]),
+        (
+            "timm:block=4@0.1",
+            ["One draw serves every channel of a sample.", "the formula counts only positions where a block fits"],
+        ),
         ("cutout:size=3,holes=2@0.5", ["c: of the P = 25 centres", "of 2 holes fire"]),
         ("spatial_dropout", ["probability to fire = p = 0.5", "drops the channel's whole map"]),
     ],
@@ -311,7 +379,7 @@ def on_a_terminal(env):
 
 def test_colour_on_a_terminal_unless_refused():
     coloured, plain = on_a_terminal({}), explain(*EXAMPLE)
-    assert "\033[2;31m[0]\033[0m" in coloured and "\033[1m" in coloured
+    assert "\033[31m[0]\033[0m" in coloured and "\033[1m" in coloured
     assert re.sub(r"\033\[[\d;]*m", "", coloured) == plain
     assert on_a_terminal({"NO_COLOR": "1"}) == plain == on_a_terminal({"TERM": "dumb"})
     assert on_a_terminal({"NO_COLOR": ""}) == coloured
@@ -337,6 +405,8 @@ def test_colour_on_a_terminal_unless_refused():
         (["dropblock:block=9,clip=error", "--shape", "1,1,5,5"], ["block=9 is larger than the map 5x5"]),
         (["dropblock:block=3x3", "--shape", "1,1,5"], ["has 2 numbers"]),
         ([], ["CASE is required"]),
+        (["dropout", "--html", "-"], ["--html", "'-' is no file", "./-"]),
+        (["dropout", "--png", "absent/x", "--html", "absent/../absent/x"], ["--html", "is the file of --png too"]),
     ],
 )
 def test_what_cannot_be_shown_is_refused(arguments, words):
@@ -355,9 +425,18 @@ def test_the_largest_shapes_are_shown():
 def test_files_that_cannot_be_written(tmp_path):
     for option in ("--png", "--html"):
         done = run("explain", *EXAMPLE, option, tmp_path / "absent" / "file")
-        assert done.returncode == 1
+        assert done.returncode == 1 and done.stdout == ""
         assert done.stderr == f"dropkit explain: cannot write '{tmp_path}/absent/file': No such file or directory\n"
         assert "No space left" in run("explain", *EXAMPLE, option, "/dev/full").stderr
+
+
+def test_two_results_are_not_written_to_one_file(tmp_path):
+    (tmp_path / "steps").write_text("old")
+    (tmp_path / "link").symlink_to("steps")
+    done = run("explain", *EXAMPLE, "--png", tmp_path / "steps", "--html", tmp_path / "link")
+    assert done.returncode == 2 and "is the file of --png too; allowed: a file each" in done.stderr
+    assert (tmp_path / "steps").read_text() == "old"
+    explain(*EXAMPLE, "--png", "/dev/null", "--html", "/dev/null")
 
 
 # ---------------------------------------------------------------- the picture

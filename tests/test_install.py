@@ -140,6 +140,16 @@ def test_nothing_names_the_build_or_where_it_was_installed_first(prefix):
             assert str(folder).encode() not in bytes_of, (path, folder)
 
 
+def test_other_folders_reach_pkg_config_and_the_program(tmp_path):
+    folders = ["BINDIR=sbin", "LIBDIR=/opt/elsewhere/lib", "LIBEXECDIR=lib/inner"]
+    words = [*[f"-DCMAKE_INSTALL_{folder}" for folder in folders], "-DDROPKIT_TORCH=OFF", "-DBUILD_TESTING=OFF"]
+    run("cmake", "-G", "Ninja", "-S", ROOT, "-B", tmp_path, "-DCMAKE_INSTALL_PREFIX=/usr/local", *words)
+    text = (tmp_path / "generated" / "cmake" / "dropkit.pc").read_text()
+    assert "\nlibdir=/opt/elsewhere/lib\n" in text and "\nincludedir=${prefix}/include\n" in text
+    assert "\nprefix=${pcfiledir}/../../../../usr/local\n" in text
+    assert 'TRAIN_FOLDER=\\"../lib/inner/dropkit\\"' in (tmp_path / "build.ninja").read_text()
+
+
 def test_the_installed_program_runs_and_has_its_texts(prefix, tmp_path):
     program = prefix / "bin" / "dropkit"
     assert run(program, "--version").startswith("dropkit 0.1.0")
@@ -148,4 +158,5 @@ def test_the_installed_program_runs_and_has_its_texts(prefix, tmp_path):
     assert {path.name for path in documents.iterdir()} == {"LICENSE", "draws.md"}
     # Without dropkit-train beside it, training is refused in one sentence.
     shutil.copy(program, tmp_path / "dropkit")
-    assert "this build has no LibTorch" in run(tmp_path / "dropkit", "train", "--task", "scenes", check=False)
+    said = run(tmp_path / "dropkit", "train", "--task", "scenes", check=False)
+    assert f"dropkit-train was not found at {tmp_path}/dropkit-train or " in said

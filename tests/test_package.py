@@ -1,16 +1,22 @@
 """The Debian package: made by CPack from this build, read, installed into a folder of its own, run, compiled against.
 
-Assumes a complete build (outside.py), dpkg-dev and apt. What the package depends on is checked against this machine by
-apt without installing anything. As root the package is installed by dpkg into the folder, otherwise it is unpacked.
+Assumes a complete build (outside.py); skipped by name where a program of dpkg-dev or apt is missing. What the package
+depends on is checked against this machine by apt without installing anything. As root the package is installed by dpkg
+into the folder, otherwise it is unpacked.
 """
 
 import os
 import pathlib
+import re
+import shutil
 import subprocess
 
 import outside
 import pytest
 from outside import PROJECTS, needed, run
+
+MISSING = [name for name in ("dpkg-deb", "dpkg-shlibdeps", "apt-get", "file") if shutil.which(name) is None]
+pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +85,9 @@ def test_its_files(package):
 
 def test_its_dependencies_are_what_its_binaries_need_and_can_be_had(package, tmp_path):
     depends = {dependency.split()[0] for dependency in field(package, "Depends").split(", ")}
-    assert {"libc6", "libstdc++6", "libpng16-16"} <= depends and not [name for name in depends if "torch" in name]
+    # As docs/install.md lists them. Names differ between releases by what they say of time_t, and not all need libgcc.
+    names = {re.sub("t64$", "", name) for name in depends} - {"libgcc-s1"}
+    assert names == {"libc6", "libstdc++6", "libpng16-16", "libcairo2"}
     copy = tmp_path / package.name  # where apt's own user may read it
     copy.write_bytes(package.read_bytes())
     assert "Inst dropkit" in run("apt-get", "install", "--simulate", copy)
@@ -90,7 +98,7 @@ def test_the_program_runs(root):
     assert run(program, "--version").startswith("dropkit 0.1.0")
     assert "kept" in run(program, "mask", "dropblock:block=3@0.1", "--shape", "1,1,8,8", "--seed", "1")
     done = subprocess.run([program, "train", "--task", "scenes"], capture_output=True, text=True)
-    assert done.returncode == 1 and "this build has no LibTorch" in done.stderr
+    assert done.returncode == 1 and f"was not found at {program.parent}/dropkit-train or " in done.stderr
 
 
 def test_the_licence_is_where_debian_has_it(root):

@@ -176,6 +176,21 @@ def test_cases_keep_their_own_p_and_block():
     ]
 
 
+def test_cases_that_differ_in_the_block_alone_are_one_row():
+    rows = rows_of("dropblock:block=3@0.2", "dropblock:block=5@0.2", "dropout@0.2", "--maps", "9", "--draws", 100)
+    names = ["dropblock", "dropblock:rate=calibrated", "dropout", *preset_names()]
+    assert [(row["block"], row["name"]) for row in rows] == [
+        (block if name != "dropout" else "", name) for block in ("3", "5") for name in names
+    ]
+
+
+def test_the_columns_are_explained_under_the_tables():
+    text = succeed("dropout", "--maps", "5", "--draws", 123)
+    words = ("gamma: probability", "expected: exact", "drawn: mean", "of 123 maps drawn", "error: standard error")
+    assert all(word in text.partition("\n\n")[2] for word in words)
+    assert "maps drawn" not in succeed("dropout", "--maps", "5", "--draws", 9, "--csv")
+
+
 def test_what_a_preset_refuses_is_told_with_the_reason():
     text = succeed("dropblock:block=9@0.1", "--maps", "7", "--draws", 100)
     refused = re.findall(r"^(\S+) +refused, see \((\d)\)$", text, re.M)
@@ -191,7 +206,8 @@ def test_text_csv_and_json_say_the_same():
     arguments = ["dropblock:block=9@0.1", "--maps", "7,12", "--draws", 100]
     rows, text = rows_of(*arguments), succeed(*arguments)
     table = list(csv.DictReader(io.StringIO(succeed(*arguments, "--csv"))))
-    lines = [line for line in text.splitlines() if re.match(r"[a-z]", line) and not line.startswith("p 0.1")]
+    told = text.partition("\n\ngamma: ")[0]
+    lines = [line for line in told.splitlines() if re.match(r"[a-z]", line) and not line.startswith("p 0.1")]
     assert len(table) == len(rows) == len(lines) == 2 * (2 + len(preset_names()))
     for row, cells, line in zip(rows, table, lines):
         for name in ("map", "block", "name", "spec"):
@@ -213,17 +229,22 @@ def test_text_csv_and_json_say_the_same():
         ([], ["CASE is required"]),
         (["dropblok"], ["CASE", "did you mean 'dropblock'?"]),
         (["dropblock", "--maps", "7,x"], ["--maps", "'' is not a whole number"]),
-        (["dropblock", "--maps", "0"], ["--maps", "'0' is not a map"]),
+        (["dropblock", "--maps", "0"], ["--maps", "'0' is not a whole number from 1 to 4096"]),
         (["dropblock", "--maps", "2x2x2x2"], ["'2x2x2x2' is not a map", "two or three sides"]),
         (["dropblock", "--maps", "4096x4096x2"], ["is not a map", "2^24 cells"]),
         (["dropblock", "--blocks", "3,y"], ["--blocks", "'y' is not a block", "such as 3x5"]),
         (["dropblock", "--blocks", "3,region=whole"], ["--blocks", "'region=whole' is not a block"]),
         (["dropblock", "--p", "0.1,1.5"], ["--p", "'1.5' is not a number from 0 to 1"]),
         (["dropblock", "--p", ""], ["--p", "'' is not a number"]),
-        (["dropblock", "--draws", "1"], ["--draws", "2 to 1000000"]),
+        (["dropblock", "--draws", "1"], ["--draws", "'1' is not a whole number from 2 to 1000000"]),
         (["dropblock", "--draws", "1000001"], ["--draws", "'1000001'"]),
         (["dropblock", "--seed", "x"], ["--seed", "'x'"]),
         (["dropblock", "--json", "--csv"], ["--csv", "--json"]),
+        (["dropout", "--blocks", "xyz"], ["--blocks", "'xyz' is not a block"]),
+        (["dropout", "--blocks", ","], ["--blocks", "'' is not a block"]),
+        (["dropout", "--blocks", "3"], ["--blocks", "'3' is for no CASE"]),
+        (["dropblock", "--blocks", "3,3x3x3", "--maps", "7"], ["--blocks", "'3x3x3' has 3 sides and map 7x7 has 2"]),
+        (["dropblock:block=3x3", "--maps", "7,3x4x5"], ["CASE", "'3x3' has 2 sides and map 3x4x5 has 3"]),
     ],
 )
 def test_wrong_command_lines(arguments, words):

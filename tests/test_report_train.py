@@ -5,6 +5,7 @@ Needs the program with training (DROPKIT_BIN, else build/dropkit). What any repo
 
 import json
 import os
+import shutil
 import subprocess
 
 import pytest
@@ -29,6 +30,7 @@ def job(request, tmp_path_factory):
     return request.param, data, out
 
 
+@pytest.mark.skipif(shutil.which("gnuplot") is None, reason="gnuplot is not installed; ./setup.sh installs it")
 def test_page_is_whole_and_asks_no_network(job, tmp_path):
     task, data, out = job
     with Browser(tmp_path / "net.json") as browser:

@@ -146,6 +146,14 @@ def test_contracts_and_sections_are_there(site):
         assert [html.unescape(title) for title in titles] == BAR.findall(header.read_text())
 
 
+def test_every_enum_of_the_c_api_has_a_name(site):
+    text = (site / PAGES["dropkit_c.h"]).read_text()
+    assert "anonymous" not in text
+    shown = re.sub(r"<[^>]+>", "", text)
+    for subject in ("result", "dtype", "layout", "pass", "form"):
+        assert re.search(rf"enum\s+{subject}\b", shown), subject
+
+
 class Assets(html.parser.HTMLParser):
     """What a browser would fetch to show the page."""
 
@@ -173,6 +181,23 @@ def test_nothing_is_asked_of_the_network(site):
             assert asset.startswith("data:") or (page.parent / local).exists(), f"{page.name}: {asset} is missing"
     for style in site.rglob("*.css"):
         assert not re.search(r"url\(['\"]?(https?:)?//|@import", style.read_text()), style
+
+
+def test_every_page_is_in_one_list_of_contents():
+    listed = []
+    for page in (ROOT / "docs").glob("*.md"):
+        for entries in re.findall(r"^```\{toctree\}\n((?:.*\n)*?)```", page.read_text(), re.M):
+            assert ":glob:" not in entries  # their order is the reader's, not the alphabet's
+            listed += [line for line in entries.splitlines() if line and not line.startswith(":")]
+    assert sorted(listed) == sorted(page.stem for page in (ROOT / "docs").glob("*.md") if page.stem != "index")
+
+
+def test_the_start_page_calls_pages_by_their_titles():
+    links = re.findall(r"\[([^\]]+)\]\((\w+)\.md\)", (ROOT / "docs" / "index.md").read_text())
+    assert len(links) > 12
+    for words, page in links:
+        title = re.match("# (.*)", (ROOT / "docs" / f"{page}.md").read_text())[1]
+        assert "api" in page or words.lower() in title.lower(), (words, title)
 
 
 def test_every_page_can_be_reached(site):

@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 import pty
+import re
 import signal
 import struct
 import subprocess
@@ -252,7 +253,9 @@ def test_report_is_written_beside_the_results(data, tmp_path):
     page = out / "report.html"
     assert done.stdout.splitlines()[-1] == f"report {page}"
     first = page.read_text()
-    assert DROPBLOCK in first and f"dropkit train --task fashion --data {data} --methods none" in first
+    line = re.search("<code>(.*)</code>", first)[1]
+    assert f"dropkit train --task fashion --data {data} --methods none" in re.sub("<[^>]*>", "", line)
+    assert DROPBLOCK in first
     # Finished runs still have their samples: they are made of the checkpoints' weights.
     page.unlink()
     train(data, *args, "--resume", methods=("none", DROPBLOCK), expect=(0, 1))
@@ -274,10 +277,23 @@ def test_cifar_10(tmp_path):
     for r in first:
         assert r["task"] == "cifar" and set(r["erased"]) == {"8", "12", "16"}
     assert [r["clean"] for r in first] == [r["clean"] for r in second]
-    assert "colour3" in (tmp_path / "a" / "report.html").read_text()
+    page = (tmp_path / "a" / "report.html").read_text()
+    assert "colour3" in page and "a KxK square of the image set to the mean colour" in page
+    assert 'fill="#7d7b72"' in page  # CIFAR-10's mean
+    assert "input, 32x32: " in page and "input, 32x32, channel" not in page
     # 10 classes; only the stem sees the colours: 2 x 9 x 16 weights more than with grey images.
     learnt = [v for k, v in tensors(next((tmp_path / "a").glob("*none*"))).items() if k.startswith("momentum.")]
     assert sum(len(v) for v in learnt) == 4 * (42938 + 288)
+
+
+def test_cutout_of_single_channels_is_shown_as_it_is(tmp_path):
+    make_cifar10(tmp_path)
+    methods = ["cutout:size=12,share=none@0.5", "cutout:size=12,share=batch@0.5"]
+    args = ["--task", "cifar", "--epochs", 0, "--seeds", 0, "--out", tmp_path / "out"]
+    train(tmp_path, *args, methods=methods)
+    page = (tmp_path / "out" / "report.html").read_text()
+    for channel in (1, 2, 3):
+        assert page.count(f">input, 32x32, channel {channel} of 3: ") >= len(methods)
 
 
 def test_cifar_10_learns_its_colours(tmp_path):
@@ -302,7 +318,7 @@ def test_data_of_another_task(data, tmp_path):
         done = train(tmp_path, "--task", task, expect=(1,))
         assert "colour 32x32" in done.stderr and "--task cifar" in done.stderr and not epoch_lines(done)
     done = train(data, "--task", "cifar", expect=(1,))
-    assert "grey 28x28" in done.stderr and "--task scenes and --task fashion" in done.stderr
+    assert f"--data {data}: grey 28x28" in done.stderr and "--task scenes and --task fashion" in done.stderr
     bare = subprocess.run([BIN, "train", "--task", "cifar"], capture_output=True, text=True, timeout=60)
     assert bare.returncode == 2 and "--data" in bare.stderr and "data_batch_1.bin" in bare.stderr
     (tmp_path / "data_batch_2.bin").write_bytes(b"")
@@ -354,11 +370,31 @@ def test_checkpoint_of_other_settings_is_refused_by_name(data, tmp_path, change,
     args = {"--task": "fashion", "--seeds": 0, "--epochs": 2, "--out": tmp_path}
     train(data, *(word for pair in args.items() for word in pair), expect=(0, 1))
     (checkpoint,) = tmp_path.glob("*.safetensors")
-    before = checkpoint.read_bytes()
+    left = [tmp_path / name for name in ("results.json", "results.csv", "report.html")] + [checkpoint]
+    before = [path.read_bytes() for path in left]
     args[change[0]] = change[1]
     done = train(data, *(word for pair in args.items() for word in pair), "--resume", expect=(1,))
     assert f"made with {name}" in done.stderr and not epoch_lines(done)
-    assert checkpoint.read_bytes() == before
+    assert [path.read_bytes() for path in left] == before
+
+
+def test_one_bad_checkpoint_stops_a_job_before_it_starts(data, tmp_path):
+    args = ["--task", "fashion", "--seeds", "0,1", "--epochs", 1, "--out", tmp_path]
+    train(data, *args, expect=(0, 1))
+    (last,) = tmp_path.glob("*-seed1.safetensors")
+    last.write_bytes(last.read_bytes()[:-1])
+    page = (tmp_path / "report.html").read_bytes()
+    done = train(data, *args, "--resume", methods=("none", DROPBLOCK), expect=(1,))
+    assert f"checkpoint {last}: " in done.stderr and not epoch_lines(done)
+    assert len(results(tmp_path)) == 2 and (tmp_path / "report.html").read_bytes() == page
+
+
+def test_results_stay_where_no_run_has_any(data, tmp_path):
+    args = ["--task", "fashion", "--seeds", 0, "--epochs", 1, "--out", tmp_path]
+    train(data, *args, expect=(0, 1))
+    before = results(tmp_path)
+    done = train(data, *args, "--resume", methods=["dropout:fill=1e38@0.5"], expect=(1,))
+    assert "the loss is" in done.stderr and results(tmp_path) == before
 
 
 def test_checkpoint_of_other_data_is_refused_by_name(data, tmp_path):
@@ -434,16 +470,18 @@ def test_bad_data_is_found_before_training(data, tmp_path):
         (["--device", "tpu"], "cpu is allowed"),
         (["--methods", "dropblok"], "did you mean 'dropblock'?"),
         (["--methods", "dropblock@1.5"], "1.5"),
-        (["--methods", "none-0"], "none-0"),
-        (["--methods", "none-x"], "'x'"),
+        (["--methods", "none-0"], "none-0: '0' is not a whole number from 1 to"),
+        (["--methods", "none-x"], "'x' is not a whole number from 1 to"),
         (["--methods", "none"], "given twice"),
         (["--seeds", "0,1,0"], "given twice"),
         (["--seeds", "-1"], "--seeds"),
         (["--seeds", "1,"], "--seeds"),
         (["--task", "fashin"], "did you mean 'fashion'?"),
-        (["--train-size", "63"], "from 64 to 600"),
+        (["--train-size", "63"], "from 64 to "),
+        (["--train-size", "many"], "from 64 to "),
         (["--train-size", "601"], "from 64 to 600"),
-        (["--test-size", "0"], "from 1 to 200"),
+        (["--test-size", "0"], "from 1 to "),
+        (["--test-size", "201"], "from 1 to 200"),
         (["--epochs", "2.5"], "--epochs"),
         (["--threads", "many"], "--threads"),
         (["--resume"], "--out"),

@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "cli/check/random.h"
+#include "cli/field.h"
 #include "src/bits.h"
 
 namespace dropkit::check {
@@ -77,10 +78,9 @@ size_t BytesToGive(const Case& c, const View& x) {
   if (c.verb == Verb::kPack) return static_cast<size_t>(c.Elements());
   RateInfo info;
   if (c.verb != Verb::kSpread || !Rates(c.spec, 0.5f, x, &info).ok()) return 0;
-  const bool shared = c.spec.share == Share::kBatch || c.spec.share == Share::kAll;
-  if (c.spec.method != Method::kCutout) return static_cast<size_t>(info.lanes * (shared ? 1 : c.sizes[0]));
-  const bool shares_channels = c.spec.share == Share::kChannels || c.spec.share == Share::kAll;
-  int64_t bytes = (shared ? 1 : c.sizes[0]) * (shares_channels ? 1 : c.sizes[1]);
+  if (c.spec.method != Method::kCutout)
+    return static_cast<size_t>(info.lanes * (cli::SharesBatch(c.spec) ? 1 : c.sizes[0]));
+  int64_t bytes = (cli::SharesBatch(c.spec) ? 1 : c.sizes[0]) * (cli::SharesChannels(c.spec) ? 1 : c.sizes[1]);
   for (int i = 0; i < c.spatial_dims; ++i) bytes *= info.positions[i];
   return static_cast<size_t>(bytes);
 }

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <vector>
 
+#include "cli/check/random_case.h"
 #include "cli/check/spoil.h"
 #include "cli/number.h"
 #include "src/nearest.h"
@@ -45,6 +46,13 @@ std::string PrintShape(const Case& c) {
   return text;
 }
 
+// What the reference can do and memory can hold. A size of 0 counts as 1, since strides are made from the others too.
+bool IsOfSize(const Case& c) {
+  int64_t left = int64_t{1} << 28;
+  for (const int64_t size : c.sizes) left /= std::max<int64_t>(1, size);
+  return left > 0;
+}
+
 bool ReadShape(std::string_view text, Case* c) {
   int count = 0;
   while (count < kAxes) {
@@ -56,7 +64,7 @@ bool ReadShape(std::string_view text, Case* c) {
   }
   std::fill(c->sizes + count, c->sizes + kAxes, 1);
   c->spatial_dims = count - 2;
-  return count >= 2 && c->Elements() <= (int64_t{1} << 28);  // what the reference can do and memory can hold
+  return count >= 2 && IsOfSize(*c);
 }
 
 // 01234/step/pad/flipped/expanded/offset; the axes alone when the rest is default.
@@ -121,7 +129,7 @@ const std::vector<Field>& Fields() {
        [](std::string_view text, Case* c) {
          return ReadWord(text, {"forward", "backward"}, &c->pass);
        }},
-      {"shape", "N,C and 0 to 3 spatial sizes, at most 2^28 elements", PrintShape, ReadShape},
+      {"shape", "N,C and 0 to 3 spatial sizes, at most 2^28 elements (a 0 counted as 1)", PrintShape, ReadShape},
       {"dtype", "f32, f16, bf16, f64", [](const Case& c) { return std::string(dropkit::Name(c.dtype)); },
        [](std::string_view text, Case* c) {
          return ReadWord(text, {"f32", "f16", "bf16", "f64"}, &c->dtype);
@@ -180,15 +188,28 @@ Status ReadField(std::string_view word, Case* c) {
                          " known: " + Join(names));
 }
 
+// What is drawn and shrunk goes through MakeSound(), so a line that it would change is none that a run prints.
+Status JudgeWhole(const Case& c) {
+  Case sound = c;
+  const bool saved = MakeSound(&sound);
+  if (!saved && !c.spoilt.empty())
+    return Status::Invalid("spoilt=" + c.spoilt +
+                           " does not make this call wrong; allowed: what fits its verb, shape " +
+                           "and orders, with p from 0 to 1");
+  if (!saved || Print(sound) != Print(c))
+    return Status::Invalid("'" + Print(c) + "' contradicts itself; allowed in its place: '" + Print(sound) + "'");
+  return Status();
+}
+
 // What no single field can tell.
 Status Judge(const Case& c) {
   const bool apart = !c.in_place || c.x.expanded == 0;
   if (!apart) return Status::Invalid("inplace=yes; allowed with it: an order of x without expanded axes");
   if (!c.p_in_memory && !(c.p >= 0.0f && c.p <= 1.0f))
     return Status::Invalid("p=" + cli::Print(c.p) + "; allowed: 0 to 1, or any number with memory=yes");
-  if (c.verb == Verb::kPack && (c.spec.method != Method::kDropout || c.spec.share != Share::kNone) && c.spoilt.empty())
+  if (c.verb == Verb::kPack && (c.spec.method != Method::kDropout || c.spec.share != Share::kNone))
     return Status::Invalid("verb=pack; allowed with it: dropout with share=none");
-  return Status();
+  return JudgeWhole(c);
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// A trivial output is drawn again a few times with another key; a case that stays trivial is not counted.
+// A trivial output is drawn again once, with another key; a case that stays trivial is not counted.
 #include "cli/check/check.h"
 
 #include <chrono>
@@ -11,8 +11,6 @@
 
 namespace dropkit::check {
 namespace {
-
-constexpr int kDraws = 2;
 
 class Clock {
  public:
@@ -34,19 +32,25 @@ Mismatch Explain(const Target& target, const Case& drawn, const std::string& wha
   return {again, Print(small), Print(drawn)};
 }
 
+// False at a mismatch, which the report then holds.
+bool RunOnce(const Target& target, const Case& c, Report* report, Outcome* outcome) {
+  NameCase(c);
+  *outcome = RunCase(c, target);
+  if (outcome->mismatch.empty()) return true;
+  report->mismatch = Explain(target, c, outcome->mismatch);
+  return false;
+}
+
 // Runs a case and what it is drawn again as; false at a mismatch.
 bool RunAndCount(const Target& target, Case c, Report* report) {
-  for (int time = 0; time < kDraws; ++time) {
-    NameCase(c);
-    const Outcome outcome = RunCase(c, target);
-    if (!outcome.mismatch.empty()) {
-      report->mismatch = Explain(target, c, outcome.mismatch);
-      return false;
-    }
-    report->tally.Add(c, outcome);
-    if (outcome.trust != Trust::kMistrusted) return true;
-    c = DrawAgain(c, time);
+  Outcome outcome;
+  if (!RunOnce(target, c, report, &outcome)) return false;
+  if (outcome.trust == Trust::kMistrusted) {
+    report->tally.AddDrawnAgain(outcome);
+    c = DrawAgain(c);
+    if (!RunOnce(target, c, report, &outcome)) return false;
   }
+  report->tally.Add(c, outcome);
   return true;
 }
 

@@ -11,6 +11,7 @@
 
 #include "cli/check/case.h"
 #include "cli/check/check.h"
+#include "cli/check/crash.h"
 #include "cli/commands.h"
 #include "cli/commit.h"
 #include "cli/file.h"
@@ -22,6 +23,8 @@ namespace {
 
 using check::Report;
 using check::Target;
+
+constexpr std::string_view kReference = "reference";
 
 // As on the command line.
 struct CheckOptions {
@@ -36,14 +39,26 @@ struct CheckJob {
   std::optional<check::Case> one;
 };
 
+std::string AllowedBackends() {
+  std::string names;
+  for (const BackendInfo& info : Backends()) {
+    if (info.name == kReference || !info.available || !check::RunsOnHostMemory(info.name)) continue;
+    names += (names.empty() ? "" : ", ") + info.name;
+  }
+  return names.empty() ? "none of this build" : names;
+}
+
 Target NamedTarget(const std::string& name) {
+  if (name == kReference)
+    throw CLI::ValidationError("--backend",
+                               "the reference is what others are held against; allowed: " + AllowedBackends());
   const Backend* backend;
   Exec exec;
   exec.backend = name.c_str();
   if (Status status = FindBackend(exec, &backend); !status.ok())
     throw CLI::ValidationError("--backend", status.message());
   if (!check::RunsOnHostMemory(name))
-    throw CLI::ValidationError("--backend", "'" + name + "' has memory of its own; allowed: backends on host memory");
+    throw CLI::ValidationError("--backend", "'" + name + "' has memory of its own; allowed: " + AllowedBackends());
   return Target{.backend = name};
 }
 
@@ -51,7 +66,7 @@ Target NamedTarget(const std::string& name) {
 std::vector<Target> AllTargets() {
   std::vector<Target> targets;
   for (const BackendInfo& info : Backends()) {
-    if (info.name == "reference") continue;
+    if (info.name == kReference) continue;
     const bool runs = info.available && check::RunsOnHostMemory(info.name);
     if (runs) targets.push_back(Target{.backend = info.name});
     if (!runs)
@@ -79,14 +94,30 @@ check::Extent ReadExtent(const CheckOptions& options) {
   extent.large = options.large;
   if (options.cases) {
     extent.cases = static_cast<int64_t>(ReadNumber("--cases", *options.cases, INT64_MAX));
+    if (extent.cases < 1)
+      throw CLI::ValidationError("--cases", "'" + *options.cases + "' checks nothing; allowed: 1 or more");
     extent.seconds = 1e9;
   }
   if (options.minutes) extent.seconds = 60 * ReadMinutes(*options.minutes);
   return extent;
 }
 
+// A line says everything about its case.
+void ExpectLineAlone(const CheckOptions& options) {
+  const std::pair<const char*, bool> others[] = {{"--cases", options.cases.has_value()},
+                                                 {"--minutes", options.minutes.has_value()},
+                                                 {"--seed", options.seed.has_value()},
+                                                 {"--large", options.large}};
+  for (const auto& [name, given] : others) {
+    if (!given) continue;
+    throw CLI::ValidationError("--case", std::string("runs one case, so ") + name +
+                                             " means nothing with it; allowed with it: --backend, --json");
+  }
+}
+
 CheckJob ReadOptions(const CheckOptions& options) {
   CheckJob job;
+  if (options.line) ExpectLineAlone(options);
   job.extent = ReadExtent(options);
   job.seed = options.seed ? ReadNumber("--seed", *options.seed, UINT64_MAX) : SeedOfNow();
   if (options.line) {
@@ -135,6 +166,8 @@ void WriteJson(const std::string& path, const nlohmann::ordered_json& json) {
 
 int RunCheck(const CheckOptions& options) {
   CheckJob job = ReadOptions(options);
+  if (options.json) TryReplaceFile(*options.json);
+  const check::CrashReport crash_report;
   job.extent.seconds /= static_cast<double>(job.targets.size());
   if (!job.one) std::cout << "seed            " << job.seed << "\n" << std::flush;
   nlohmann::ordered_json reports = nlohmann::ordered_json::array();
@@ -163,10 +196,13 @@ void AddCheck(CLI::App& app, Job& job) {
       ->type_name("NUMBER");
   command->add_option("--seed", options->seed, "which cases, 0 to 2^64-1. Default: from the clock, and printed")
       ->type_name("NUMBER");
-  command->add_option("--cases", options->cases, "how many, each backend; takes as long as that takes")
+  command->add_option("--cases", options->cases, "how many, 1 or more, each backend; takes as long as that takes")
       ->type_name("NUMBER");
   command->add_flag("--large", options->large, "only large cases on several threads");
-  command->add_option("--case", options->line, "this case alone: the line that a mismatch prints")->type_name("LINE");
+  command
+      ->add_option("--case", options->line,
+                   "this case alone: the line that a mismatch prints; without the options above")
+      ->type_name("LINE");
   command->add_option("--json", options->json, "write the summary to this file")->type_name("FILE");
   command->callback([options, &job] { job = [options] { return RunCheck(*options); }; });
 }

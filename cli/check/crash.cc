@@ -21,8 +21,10 @@ void Say(const char* words, size_t count) {
 }
 
 void PrintAndEnd(int number) {
-  static constexpr char kBefore[] = "dropkit check: crashed in the case\n  ";
-  Say(kBefore, sizeof(kBefore) - 1);
+  static constexpr char kIn[] = "dropkit check: crashed in the case\n  ";
+  static constexpr char kBefore[] = "dropkit check: crashed before the first case\n";
+  if (length > 0) Say(kIn, sizeof(kIn) - 1);
+  if (length == 0) Say(kBefore, sizeof(kBefore) - 1);
   Say(text, length);
   signal(number, SIG_DFL);
   raise(number);
@@ -39,15 +41,14 @@ void NameCase(const Case& c) {
 CrashReport::CrashReport() {
   for (const int number : kSignals) {
     struct sigaction current;
-    if (sigaction(number, nullptr, &current) == 0 && current.sa_handler == SIG_DFL) signal(number, PrintAndEnd);
+    if (sigaction(number, nullptr, &current) != 0 || current.sa_handler != SIG_DFL) continue;
+    signal(number, PrintAndEnd);
+    signals_.push_back(number);
   }
 }
 
 CrashReport::~CrashReport() {
-  for (const int number : kSignals) {
-    struct sigaction current;
-    if (sigaction(number, nullptr, &current) == 0 && current.sa_handler == PrintAndEnd) signal(number, SIG_DFL);
-  }
+  for (const int number : signals_) signal(number, SIG_DFL);
 }
 
 }  // namespace dropkit::check

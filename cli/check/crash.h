@@ -3,6 +3,8 @@
 #ifndef DROPKIT_CLI_CHECK_CRASH_H_
 #define DROPKIT_CLI_CHECK_CRASH_H_
 
+#include <vector>
+
 #include "cli/check/case.h"
 
 namespace dropkit::check {
@@ -10,13 +12,16 @@ namespace dropkit::check {
 // What is printed from here on.
 void NameCase(const Case& c);
 
-// While one lives, crashes are reported.
+// While one lives, crashes are reported. One within another does nothing.
 class CrashReport {
  public:
   CrashReport();
   ~CrashReport();
   CrashReport(const CrashReport&) = delete;
   CrashReport& operator=(const CrashReport&) = delete;
+
+ private:
+  std::vector<int> signals_;  // whose handlers this one installed
 };
 
 }  // namespace dropkit::check

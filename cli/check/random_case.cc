@@ -40,12 +40,18 @@ void DrawBlockKeys(Random& random, int spatial_dims, Spec* spec) {
   spec->clip = random.OneIn(8) ? static_cast<Clip>(random.Within(2, 3)) : static_cast<Clip>(random.Within(0, 1));
 }
 
+// Every row of the table, and dropblock, which has the most keys, three times.
+const MethodRow& DrawMethod(Random& random) {
+  const std::vector<MethodRow>& rows = MethodTable();
+  const int64_t block = static_cast<int64_t>(Method::kDropBlock);
+  const int64_t drawn = random.Within(0, static_cast<int64_t>(rows.size()) + 1);
+  const int64_t repeated = std::clamp<int64_t>(drawn - block, 0, 2);
+  return rows[drawn - repeated];
+}
+
 Spec DrawSpec(Random& random, int spatial_dims) {
   static constexpr double kFills[] = {0.0, 0.0, -0.0, 1.7, -0.3, -1e-40, 1e10, 65520.0, INFINITY};
-  static constexpr Method kMethods[] = {Method::kDropout,   Method::kSpatialDropout, Method::kDropPath,
-                                        Method::kDropBlock, Method::kDropBlock,      Method::kDropBlock,
-                                        Method::kCutout,    Method::kDropConnect};
-  const MethodRow& row = RowOf(random.Of(kMethods));
+  const MethodRow& row = DrawMethod(random);
   Spec spec = row.defaults;
   const Share shares[] = {Share::kNone, Share::kBatch, Share::kChannels, Share::kAll};
   spec.share = shares[random.Within(0, row.channel_shares ? 3 : 1)];
@@ -192,9 +198,9 @@ Case RandomCase(uint64_t number, bool large) {
   return c;
 }
 
-Case DrawAgain(const Case& c, int time) {
+Case DrawAgain(const Case& c) {
   Case again = c;
-  Random random(c.key[0] ^ (c.data << 20) ^ static_cast<uint64_t>(time));
+  Random random(c.key[0] ^ (c.data << 20));
   DrawKey(random, &again);
   return again;
 }

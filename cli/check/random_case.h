@@ -11,7 +11,7 @@ namespace dropkit::check {
 Case RandomCase(uint64_t number, bool large = false);
 
 // The same case with another key and other data.
-Case DrawAgain(const Case& c, int time);
+Case DrawAgain(const Case& c);
 
 // What must hold for a case to make sense, by changing it: parts within the batch, Pack for dropout alone, a spoilt
 // call that the spoil fits. Shrinking uses it too. False if the case cannot be saved.

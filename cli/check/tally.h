@@ -14,11 +14,15 @@ namespace dropkit::check {
 
 struct Tally {
   int64_t cases = 0, trusted = 0, exact = 0, refused = 0;  // cases is the sum of the three
-  int64_t mistrusted = 0;                                  // drawn again, and not among the cases
+  int64_t drawn_again = 0;                                 // all kept or all dropped at first
+  int64_t stayed = 0;                                      // all kept or all dropped at last: not among the cases
   int64_t elements = 0;
   std::map<std::string, int64_t> methods, dtypes, passes, verbs;  // of the cases that were not to be refused
 
+  // The last run of a case.
   void Add(const Case& c, const Outcome& outcome);
+  // One that another follows.
+  void AddDrawnAgain(const Outcome& outcome);
   std::string Text() const;
   nlohmann::ordered_json Json() const;
 };

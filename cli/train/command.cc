@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <functional>
@@ -83,7 +84,7 @@ std::string Complaint(const RunResult& result, int classes) {
   const double chance = 100.0 / classes;
   if (result.epochs == 0 || result.clean >= std::min(2 * chance, chance + 10)) return "";
   char text[96];
-  std::snprintf(text, sizeof text, "at chance: %.1f%% of the clean test images, and guessing gives %.0f%%",
+  std::snprintf(text, sizeof text, "at chance: it names %.1f%% of the clean test images, and guessing gives %.0f%%",
                 result.clean, chance);
   return text;
 }
@@ -108,6 +109,10 @@ ReportInfo InfoOf(const TrainJob& job, const Options& options, const std::vector
   info.test_size = job.common.test_size;
   info.threads = job.common.threads;
   info.complaints = complaints;
+  info.erased = ErasedWords(*job.task);
+  const std::vector<Pixels> pixels = PixelsOf(job.task->channels);
+  for (size_t i = 0; i < info.erased_colour.size(); ++i)
+    info.erased_colour[i] = static_cast<uint8_t>(std::lround(255 * pixels[i % pixels.size()].mean));
   return info;
 }
 
@@ -121,8 +126,8 @@ void PrintTable(const TrainJob& job, const std::vector<RunResult>& results) {
   std::printf("%stask %s: %lld training and %lld test images, %d epochs, %zu seed(s), %d thread(s)\n",
               results.empty() ? "" : "\n", job.task->name.c_str(), static_cast<long long>(job.common.train_size),
               static_cast<long long>(job.common.test_size), job.common.epochs, job.seeds.size(), job.common.threads);
-  std::printf("accuracy in per cent; 'erased K': a KxK square of the item set to %s; mean+-sample sd over seeds\n\n%s",
-              job.task->channels == 1 ? "grey" : "the mean colour", Table(results).c_str());
+  std::printf("accuracy in per cent; 'erased K': %s; mean+-sample sd over seeds\n\n%s", ErasedWords(*job.task).c_str(),
+              Table(results).c_str());
 }
 
 // Does `work`; what it throws, or complains of, is said and kept.
@@ -160,7 +165,7 @@ void RunOne(const TrainJob& job, const Options& options, const RunSettings& run,
     return "";
   };
   Attempt(run, train, progress, outcome);
-  if (options.out.empty()) return;
+  if (options.out.empty() || outcome->results.empty()) return;  // an earlier job's results stay where this has none
   Attempt(run, write, progress, outcome);
   Attempt(run, report, progress, outcome);
 }
@@ -168,8 +173,13 @@ void RunOne(const TrainJob& job, const Options& options, const RunSettings& run,
 int TrainAll(const Options& options) {
   const TrainJob job = Prepare(options);
   int64_t total_epochs = 0;
-  for (const MethodCase& method : job.methods)
-    total_epochs += SettingsOf(job, options, method, 0).epochs * job.seeds.size();
+  for (const MethodCase& method : job.methods) {
+    for (const uint64_t seed : job.seeds) {
+      const RunSettings run = SettingsOf(job, options, method, seed);
+      CheckCheckpoint(run);
+      total_epochs += run.epochs;
+    }
+  }
   Outcome outcome;
   Progress progress(total_epochs);
   for (const uint64_t seed : job.seeds) {

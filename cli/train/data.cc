@@ -166,10 +166,15 @@ Dataset LoadDataset(const std::string& directory) {
     Refuse("data directory " + directory,
            "files of " + formats[0] + " and of " + formats[1] + "; a directory of one format is needed");
   }
-  for (const CifarFormat& format : CifarFormats()) {
-    if (!formats.empty() && formats[0] == format.name) return LoadCifar(directory, format);
-  }
-  return LoadIdx(directory);
+  const auto load = [&] {
+    for (const CifarFormat& format : CifarFormats()) {
+      if (!formats.empty() && formats[0] == format.name) return LoadCifar(directory, format);
+    }
+    return LoadIdx(directory);
+  };
+  Dataset dataset = load();
+  dataset.directory = directory;
+  return dataset;
 }
 
 std::string Kind(int64_t channels, int64_t rows, int64_t cols) {

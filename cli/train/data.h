@@ -25,6 +25,7 @@ struct Dataset {
   Images train, test;
   int classes = 0;                       // labels are below it
   std::vector<std::string> class_names;  // one a class, or none at all
+  std::string directory;                 // where it was found
 };
 
 // One IDX file of bytes with `rank` dimensions (3: images, 1: labels), plain or gzip. Returns its sizes. Throws

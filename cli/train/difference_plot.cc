@@ -6,8 +6,8 @@
 namespace dropkit::cli {
 namespace {
 
-constexpr int kRowHeight = 34, kAbove = 34, kBelow = 62;
-constexpr double kLabelShare = 0.255;  // of the width
+constexpr int kRowHeight = 40, kAbove = 44, kBelow = 66;
+constexpr double kLabelShare = 0.315, kGapShare = 0.05;  // of the width; numbers reach into the gaps
 
 // Shares of found items are of another kind than accuracies.
 bool SharesScale(const DifferencePanel& panel) { return panel.title != "locmax"; }
@@ -19,7 +19,7 @@ std::string PanelData(const DifferencePanel& panel, size_t index) {
     const Statistics& found = *panel.methods[row];
     means += Line("%.6g %zu %.6g", found.mean, row + 1, found.deviation.value_or(0));
     if (!found.deviation) continue;  // the only seed is the mean
-    for (const double value : found.values) seeds += Line("%.6g %.3f", value, static_cast<double>(row) + 1.27);
+    for (const double value : found.values) seeds += Line("%.6g %.3f", value, static_cast<double>(row) + 1.3);
   }
   return means + "EOD\n" + seeds + "EOD\n";
 }
@@ -49,13 +49,13 @@ std::string DrawPanel(const DifferencePanel& panel, size_t index, size_t count, 
   const double left = kLabelShare + share * static_cast<double>(index);
   bool rings = false;
   for (const Statistics* found : panel.methods) rings = rings || (found != nullptr && found->deviation);
-  std::string commands = Line("set lmargin at screen %.4f", left) +
-                         Line("set rmargin at screen %.4f", left + share - 0.02) +
-                         Line("set xrange [%.6g:%.6g]", range.low, range.high) + SignedTics(range, count > 3 ? 4 : 6) +
-                         "set title " + QuoteForGnuplot(panel.title) + " offset 0,-0.4\n";
-  if (index == 1) commands += "unset label\n";
+  std::string commands =
+      Line("set lmargin at screen %.4f", left) + Line("set rmargin at screen %.4f", left + share - kGapShare) +
+      Line("set xrange [%.6g:%.6g]", range.low, range.high) + SignedTics(range, (share - kGapShare) * kPlotWidth) +
+      "set title " + QuoteForGnuplot(panel.title) + " offset 0,-0.4\n";
+  if (index == 1) commands += "unset label\n";  // the methods stand at the left, once
   commands += "plot ";
-  if (rings) commands += Line("$seeds%zu using 1:2 with points pt 6 ps 0.55 lw 1 lc rgb '#444444', \\", index);
+  if (rings) commands += Line("$seeds%zu using 1:2 with points pt 6 ps 0.8 lw 2 lc rgb '#1b1b1b', \\", index);
   return commands + Line("  $means%zu using 1:2:3 with xerrorbars pt 7 ps 0.95 lw 2 lc rgb '#0072B2'", index);
 }
 
@@ -71,11 +71,12 @@ Plot PlotDifferences(const std::vector<std::string>& labels, const std::vector<D
   plot.commands += Line("set yrange [%.1f:0.5]", rows + 0.5) + "set xlabel 'points' offset 0,0.5\n";
   plot.commands += "set arrow from 0, graph 0 to 0, graph 1 nohead lw 1.5 lc rgb 'black'\n";
   for (int row = 1; row <= rows; ++row) {
-    plot.commands += "set label " + QuoteForGnuplot(Shorten(labels[row - 1], kLongestLabel)) +
-                     Line(" at graph -0.06, first %d right", row);
+    plot.commands +=
+        "set label " + QuoteForGnuplot(Shorten(labels[row - 1])) + Line(" at graph -0.06, first %d right", row);
     plot.commands +=
         Line("set arrow from graph 0, first %d to graph 1, first %d nohead back lw 1 lc rgb '#e4e4e4'", row, row);
   }
+  plot.commands += Line("set label 'method' at graph -0.06, screen %.4f right", 1 - 0.42 * kAbove / plot.height);
   plot.commands += "set multiplot\n";
   for (size_t i = 0; i < panels.size(); ++i)
     plot.commands += DrawPanel(panels[i], i, panels.size(), ScaleOf(panels[i], panels));

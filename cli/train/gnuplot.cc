@@ -15,6 +15,8 @@
 #include <sstream>
 #include <thread>
 
+#include "cli/train/plot_axes.h"
+
 namespace dropkit::cli {
 namespace {
 
@@ -93,10 +95,11 @@ std::string Ending(int status, const std::string& messages) {
 }
 
 // From a file of its own to an element of a page: no prologue, no titles (browsers show them as tips), and ids that no
-// other picture has, since gnuplot gives the same ones to all.
+// other picture has, since gnuplot gives the same ones to all. Its hollow markers are hairlines, whatever is asked.
 std::string ForPage(const std::string& file, const std::string& name) {
   std::string svg = file.substr(file.find("<svg"));
   svg = std::regex_replace(svg, std::regex("<title>[^<]*</title>|<desc>[^<]*</desc>"), "");
+  svg = std::regex_replace(svg, std::regex("(gpPt[0-9]+' stroke-width=)'[0-9.]+'"), "$1'0.32'");
   svg = std::regex_replace(svg, std::regex("( id=['\"])(?!" + name + "_)"), "$1" + name + "_");
   return std::regex_replace(svg, std::regex("(href=['\"]#|url\\(#)"), "$1" + name + "_");
 }
@@ -118,8 +121,8 @@ GnuplotPicture RunGnuplot(const std::string& name, int width, int height, const 
   const auto deadline = std::chrono::steady_clock::now() + limit;
   const Streams streams;
   const std::string script = "set terminal svg size " + std::to_string(width) + "," + std::to_string(height) +
-                             " dynamic noenhanced font 'sans-serif,14' name '" + name + "'\nset encoding utf8\n" +
-                             commands;
+                             " dynamic noenhanced font 'sans-serif," + std::to_string(kFontSize) + "' name '" + name +
+                             "'\nset encoding utf8\n" + commands;
   if (!streams.open() || !WriteScript(streams.script.get(), script)) {
     return {"", std::string("temporary files for gnuplot cannot be written: ") + std::strerror(errno)};
   }

@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <iterator>
 #include <numeric>
 
 #include "cli/train/scenes.h"
@@ -19,13 +18,6 @@ namespace tn = torch::nn;
 
 constexpr int kWidth = 16;  // of the stem and stage 1; stage 2 has twice that
 constexpr int kBlocks = 4, kBlocksAStage = 2;
-// A channel's mean and deviation over a training set's pixels, so that an erased pixel is the mean, 0: grey images have
-// Fashion-MNIST's, colour images CIFAR-10's, from which CIFAR-100's differ by at most 0.03.
-struct Pixels {
-  float mean, deviation;
-};
-constexpr Pixels kGrey[] = {{0.286f, 0.353f}};
-constexpr Pixels kColour[] = {{0.4914f, 0.2470f}, {0.4822f, 0.2435f}, {0.4465f, 0.2616f}};
 constexpr int64_t kTestBatch = 500;
 
 bool Is(const MethodCase& method, std::initializer_list<Method> kinds) {
@@ -107,7 +99,7 @@ void ForTestBatches(const Images& images, const std::vector<Box>* erased, int64_
 
 // A pixel's value by channel, channels innermost.
 std::vector<float> NormalisedValues(int64_t channels) {
-  const Pixels* pixels = channels == 1 ? kGrey : kColour;
+  const std::vector<Pixels> pixels = PixelsOf(channels);
   std::vector<float> table;
   for (int value = 0; value < 256; ++value) {
     for (int64_t channel = 0; channel < channels; ++channel) {
@@ -184,7 +176,7 @@ void NetworkImpl::Initialise(uint64_t seed) {
 
 torch::Tensor InputBatch(const Images& images, const int64_t* chosen, int64_t count, const std::vector<Box>* erased) {
   const int64_t channels = images.channels;
-  static const std::vector<float> grey = NormalisedValues(1), colour = NormalisedValues(std::size(kColour));
+  static const std::vector<float> grey = NormalisedValues(1), colour = NormalisedValues(3);
   const float* normalised = (channels == 1 ? grey : colour).data();
   torch::Tensor batch =
       torch::empty({count, channels, images.rows, images.cols}, torch::kFloat32, at::MemoryFormat::ChannelsLast);

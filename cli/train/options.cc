@@ -30,8 +30,8 @@ std::string TaskDefaults(Field field) {
   return text;
 }
 
-int64_t NumberOr(const char* option, const std::string& text, int64_t otherwise, uint64_t largest) {
-  return text.empty() ? otherwise : static_cast<int64_t>(ReadNumber(option, text, largest));
+int64_t NumberOr(const char* option, const std::string& text, int64_t otherwise, uint64_t largest, uint64_t smallest) {
+  return text.empty() ? otherwise : static_cast<int64_t>(ReadNumber(option, text, largest, smallest));
 }
 
 // none, none-N (none with N epochs), or a case line.
@@ -40,8 +40,7 @@ MethodCase ParseMethod(const std::string& text) {
   method.name = text;
   if (text == "none") return method;
   if (text.starts_with("none-")) {
-    method.epochs = static_cast<int>(ReadNumber("--methods none-N", text.substr(5), kMaxEpochs));
-    if (method.epochs == 0) throw CLI::ValidationError("--methods", "'none-0': none-N trains N epochs, N at least 1");
+    method.epochs = static_cast<int>(ReadNumber(("--methods " + text).c_str(), text.substr(5), kMaxEpochs, 1));
     return method;
   }
   method.none = false;
@@ -112,15 +111,15 @@ std::vector<MethodCase> ParseMethods(const Options& options, const Task& task, i
 RunSettings CommonSettings(const Options& options, const Task& task) {
   RunSettings common{};
   common.task = &task;
-  common.epochs = static_cast<int>(NumberOr("--epochs", options.epochs, task.epochs, kMaxEpochs));
-  common.train_size = NumberOr("--train-size", options.train_size, task.train_size, INT32_MAX);
-  common.test_size = NumberOr("--test-size", options.test_size, task.test_size, INT32_MAX);
+  common.epochs = static_cast<int>(NumberOr("--epochs", options.epochs, task.epochs, kMaxEpochs, 0));
+  common.train_size = NumberOr("--train-size", options.train_size, task.train_size, INT32_MAX, kBatch);
+  common.test_size = NumberOr("--test-size", options.test_size, task.test_size, INT32_MAX, 1);
   common.resume = options.resume;
   return common;
 }
 
 int ParseThreads(const Options& options) {
-  return static_cast<int>(NumberOr("--threads", options.threads, 0, kMaxThreads));
+  return static_cast<int>(NumberOr("--threads", options.threads, 0, kMaxThreads, 0));
 }
 
 void CheckDevice(const std::string& device) {
@@ -148,7 +147,8 @@ void AddOptions(CLI::App& train, Options& options) {
   const auto add_number = [&](const char* name, std::string& text, const std::string& what, auto field) {
     train.add_option(name, text, what + TaskDefaults(field))->type_name("N");
   };
-  add_number("--epochs", options.epochs, "", [](const Task& task) { return task.epochs; });
+  add_number("--epochs", options.epochs, "0 trains nothing and measures the untrained networks; ",
+             [](const Task& task) { return task.epochs; });
   add_number("--train-size", options.train_size, "training images; ", [](const Task& task) { return task.train_size; });
   add_number("--test-size", options.test_size, "test images; ", [](const Task& task) { return task.test_size; });
   train
@@ -161,7 +161,7 @@ void AddOptions(CLI::App& train, Options& options) {
                   "directory for results.json, results.csv, report.html and checkpoints; replaces those there")
       ->type_name("DIR");
   train.add_flag("--resume", options.resume, "go on from the checkpoints in --out, to the same weights bit for bit");
-  train.add_option("--threads", options.threads, "default: torch's own choice")->type_name("N");
+  train.add_option("--threads", options.threads, "0, the default, is torch's own choice")->type_name("N");
   train.add_option("--device", options.device, "cpu")->type_name("NAME")->capture_default_str();
 }
 

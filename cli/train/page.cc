@@ -1,6 +1,8 @@
 // Styles for screens from 360 pixels up and for paper; dark on white, no colour that carries meaning alone.
 #include "cli/train/page.h"
 
+#include <algorithm>
+
 namespace dropkit::cli {
 namespace {
 
@@ -16,7 +18,8 @@ p, figcaption { max-width: 78ch; overflow-wrap: anywhere; }
 code, pre { font: 14px/1.4 "DejaVu Sans Mono", monospace; overflow-wrap: anywhere; white-space: pre-wrap; margin: 0; }
 figure { margin: 0; }
 figcaption, .note { font-size: 14px; color: #333; }
-.problem { border: 2px solid #1b1b1b; padding: 10px 14px; font-weight: 600; }
+.problem { border: 2px solid #1b1b1b; padding: 10px 14px; margin: 16px 0; font-weight: 600; }
+.word { display: inline-block; max-width: 100%; vertical-align: top; }
 dl.facts { display: grid; grid-template-columns: max-content 1fr; gap: 4px 18px; margin: 0; }
 dl.facts dt { font-weight: 600; } dl.facts dd { margin: 0; min-width: 0; overflow-wrap: anywhere; }
 .scroll { overflow-x: auto; }
@@ -63,38 +66,23 @@ tr.minus td { color: #333; } tr.minus td.name { padding-left: 22px; }
 
 }  // namespace
 
-std::string EscapeHtml(std::string_view text) {
-  std::string escaped;
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        escaped += "&amp;";
-        break;
-      case '<':
-        escaped += "&lt;";
-        break;
-      case '>':
-        escaped += "&gt;";
-        break;
-      case '"':
-        escaped += "&quot;";
-        break;
-      case '\'':
-        escaped += "&#39;";
-        break;
-      default:
-        escaped += c;
-    }
-  }
-  return escaped;
-}
-
 std::string Breakable(std::string_view name) {
   std::string html;
   for (const char c : name) {
     if (c == '@') html += "<wbr>";
     html += EscapeHtml({&c, 1});
     if (c == ':' || c == ',' || c == '=') html += "<wbr>";
+  }
+  return html;
+}
+
+std::string Words(std::string_view line) {
+  std::string html;
+  for (size_t start = 0; start <= line.size();) {
+    const size_t end = std::min(line.find(' ', start), line.size());
+    html +=
+        (start > 0 ? " " : "") + ("<span class=\"word\">" + EscapeHtml(line.substr(start, end - start))) + "</span>";
+    start = end + 1;
   }
   return html;
 }

@@ -15,6 +15,7 @@ namespace dropkit::cli {
 struct Plot {
   int width = 0, height = 0;
   std::string commands;  // for gnuplot
+  bool cut = false;      // some values lie below the axes
 };
 
 // One method's accuracy after every epoch.
@@ -24,8 +25,8 @@ struct MethodCurve {
   std::vector<Statistics> epochs;  // over the seeds
 };
 
-// All methods in one: mean lines, with bars from the lowest to the highest seed at some epochs. Every curve must have
-// a point.
+// All methods in one, side by side within an epoch: mean lines, with bars from the lowest to the highest seed at some
+// epochs. Every curve must have a point.
 Plot PlotCurves(const std::string& accuracy_name, const std::vector<MethodCurve>& curves);
 
 // A panel a method: its mean line, a band from the lowest to the highest seed, and `reference`, if any,

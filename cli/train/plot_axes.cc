@@ -17,6 +17,9 @@ constexpr std::array<const char*, 5> kDashes = {"1", "(14,5)", "(3,4)", "(14,4,3
 // gnuplot's numbers: filled markers, then hollow ones, then lines.
 constexpr std::array<int, 14> kMarkers = {7, 5, 9, 11, 13, 6, 4, 8, 10, 12, 2, 1, 3, 15};
 
+constexpr double kDigitWidth = 0.65 * kFontSize;
+constexpr const char* kNameTag = "1000";  // of a label, past those of the curves
+
 }  // namespace
 
 void Range::Take(double value) {
@@ -40,8 +43,13 @@ double TicStep(const Range& range, int most) {
   return 10 * power;
 }
 
-std::string SignedTics(const Range& range, int most) {
-  const double step = TicStep(range, most);
+std::string SignedTics(const Range& range, double width) {
+  double step = 0;
+  for (int most = 6; most > 0; --most) {
+    step = TicStep(range, most);
+    // A sign is wider than a digit, and there is a blank between.
+    if (1.3 * kFontSize + TicWidth(range, step) < width * step / range.span()) break;
+  }
   std::string tics;
   for (double i = std::ceil(range.low / step); i * step <= range.high; ++i) {
     const double value = i == 0 ? 0 : i * step;  // 0 may come as -0
@@ -50,6 +58,18 @@ std::string SignedTics(const Range& range, int most) {
     tics += (tics.empty() ? "" : ", ") + std::string(text);
   }
   return "set xtics (" + tics + ")\n";
+}
+
+double TicWidth(const Range& range, double step) {
+  int widest = 1;
+  for (double i = std::ceil(range.low / step); i * step <= range.high; ++i)
+    widest = std::max(widest, std::snprintf(nullptr, 0, "%g", i == 0 ? 0 : i * step));
+  return kDigitWidth * widest;
+}
+
+std::string NameOfY(const std::string& name, const std::string& middle) {
+  return std::string("set label ") + kNameTag + " " + QuoteForGnuplot(name) +
+         Line(" at screen %.4f, %s center rotate", 0.8 * kFontSize / kPlotWidth, middle.c_str());
 }
 
 std::string QuietAxes() {

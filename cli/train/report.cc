@@ -66,7 +66,7 @@ std::string Facts(const ReportInfo& info, const std::vector<RunResult>& results,
   const auto fact = [](const std::string& name, const std::string& value) {
     return Element("dt", name) + Element("dd", value);
   };
-  return "<dl class=\"facts\">\n" + Element("dt", "command") + "<dd>" + Element("code", info.command) + "</dd>\n" +
+  return "<dl class=\"facts\">\n" + Element("dt", "command") + "<dd><code>" + Words(info.command) + "</code></dd>\n" +
          fact("data", info.data) +
          fact("images",
               std::to_string(info.train_size) + " for training, " + std::to_string(info.test_size) + " for testing") +
@@ -118,17 +118,20 @@ std::string SpreadNote(size_t seeds) {
          " seeds at most, and a standard deviation of so few is itself uncertain: read it as an order of size.";
 }
 
-std::string TableSection(const Comparison& comparison, const Methods& methods, size_t seeds) {
+std::string TableSection(const ReportInfo& info, const Comparison& comparison, const Methods& methods, size_t seeds) {
   std::string html = "<h2>Results</h2>\n";
   if (comparison.rows.empty()) return html + Element("p", "No run ended with results.", "problem");
   const bool found =
       std::find(comparison.columns.begin(), comparison.columns.end(), "locmax") != comparison.columns.end();
   html += ComparisonTable(comparison, methods);
-  html += Element("p",
-                  "Accuracy in per cent; n: runs. train: the last epoch's running accuracy, with drops on. clean: all "
-                  "test images. erased K: a KxK square of the item set to grey. Mean and, after the sign, the sample "
-                  "standard deviation over seeds; below a method its differences to none, in points, paired by seed.",
-                  "note");
+  html += Element(
+      "p",
+      std::string(
+          "Accuracy in per cent; n: runs. train: the last epoch's running accuracy, with drops on. clean: all ") +
+          "test images. erased K: " + info.erased +
+          ". Mean and, after the sign, the sample "
+          "standard deviation over seeds; below a method its differences to none, in points, paired by seed.",
+      "note");
   if (found) {
     html += Element(
         "p",
@@ -178,11 +181,13 @@ const MethodCurve* Find(const std::vector<MethodCurve>& curves, size_t place) {
 
 // Where all curves in one plot hide one another, each against none can still be seen.
 std::string PanelFigure(const std::vector<MethodCurve>& curves, const MethodCurve* none, size_t seeds) {
-  std::string caption = "The same curves one by one, without the low start of most.";
+  const Plot plot = PlotPanels(curves, none);
+  std::string caption = "The same curves one by one";
+  caption += plot.cut ? ", without the low start of most." : ".";
   caption +=
       seeds > 1 ? " Line: the mean over seeds; band: from the lowest to the highest seed" : " Line: the one seed";
   if (none != nullptr) caption += "; dashed: " + none->label + ", for comparison";
-  return PlotFigure("method_curves", PlotPanels(curves, none), caption + ".");
+  return PlotFigure("method_curves", plot, caption + ".");
 }
 
 // Checkpoints of older programs hold finished runs without their curves.
@@ -205,10 +210,10 @@ std::string CurveSection(const ReportInfo& info, const std::vector<RunResult>& r
     return html + Element("p", longest == 0 ? "No epoch was recorded, so there is no curve."
                                             : "One epoch was trained: a point is no curve, and the table has it.");
   }
-  const std::string bars = seeds > 1
-                               ? " Lines: the mean over seeds; bars: from the lowest to the highest seed, at some "
-                                 "epochs, staggered so that methods do not hide one another."
-                               : " One seed: no spread to show.";
+  std::string bars = seeds > 1
+                         ? " Lines: the mean over seeds; bars: from the lowest to the highest seed, at some epochs."
+                         : " One seed: no spread to show.";
+  if (clean.size() > 1) bars += " Within an epoch the methods stand side by side, a little to its left or right.";
   html +=
       PlotFigure("clean_curves", PlotCurves("accuracy on clean test images", clean),
                  "Clean test images after each epoch, nothing dropped: the first " +
@@ -259,16 +264,15 @@ std::string DifferenceSection(const Comparison& comparison, const Methods& metho
                                rows[0]->base + ". Dots: means over seeds" + spread);
 }
 
-std::string SampleSection(const std::vector<RunSamples>& samples, const Methods& methods) {
+std::string SampleSection(const ReportInfo& info, const std::vector<RunSamples>& samples, const Methods& methods) {
   if (samples.empty()) return "";
   std::vector<std::string> names;
   for (const RunSamples& run : samples) names.push_back(methods.Name(run.method));
   std::string words =
       "Test images as the networks of seed " + std::to_string(samples[0].seed) +
       " see them. Predictions are made with nothing dropped. The maps are those that a method acts on in training, "
-      "with "
-      "one draw of its mask: lighter cells have larger values, each map on its own scale, and hatched white cells are "
-      "dropped.";
+      "with one draw of its mask: lighter cells have larger values, each map on its own scale, and cells that are "
+      "paler and hatched are dropped.";
   const bool boxes = std::any_of(samples.begin(), samples.end(), [](const RunSamples& run) {
     return !run.images.empty() && !run.images[0].activation.empty();
   });
@@ -279,7 +283,7 @@ std::string SampleSection(const std::vector<RunSamples>& samples, const Methods&
         "scenes. An item counts as found when the boxes overlap by half of their union.";
   }
   words += " A few images show how a method works; which method is better, the table says.";
-  return "<h2>Sample images</h2>\n" + Element("p", words) + SamplePictures(samples, names);
+  return "<h2>Sample images</h2>\n" + Element("p", words) + SamplePictures(samples, names, info.erased_colour);
 }
 
 }  // namespace
@@ -291,8 +295,8 @@ std::string ReportPage(const ReportInfo& info, const std::vector<RunResult>& res
   const size_t seeds = CountSeeds(results);
   const std::string title = "dropkit train: task " + info.task;
   return PageStart(title) + Element("h1", title) + Complaints(info.complaints) + Facts(info, results, methods) +
-         TableSection(comparison, methods, seeds) + CurveSection(info, results, methods, seeds) +
-         DifferenceSection(comparison, methods, seeds) + SampleSection(samples, methods) + PageEnd();
+         TableSection(info, comparison, methods, seeds) + CurveSection(info, results, methods, seeds) +
+         DifferenceSection(comparison, methods, seeds) + SampleSection(info, samples, methods) + PageEnd();
 }
 
 void WriteReport(const std::string& directory, const ReportInfo& info, const std::vector<RunResult>& results,

@@ -4,6 +4,7 @@
 #ifndef DROPKIT_CLI_TRAIN_REPORT_H_
 #define DROPKIT_CLI_TRAIN_REPORT_H_
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -53,6 +54,8 @@ struct ReportInfo {
   int64_t train_size = 0, test_size = 0;
   int threads = 0;
   std::vector<std::string> complaints;  // runs that failed or learnt nothing, in the program's words
+  std::string erased;                   // what "erased K" is, in words (task.h), and in which colour
+  std::array<uint8_t, 3> erased_colour{};
 };
 
 // The whole page. `samples` are of one seed, a run each, and may be empty.

@@ -1,4 +1,4 @@
-// Result files and the table. DROPKIT_COMMIT is defined by the build where it knows the commit.
+// Result files, each replaced at once, and the table for people.
 #include "cli/train/results.h"
 
 #include <algorithm>
@@ -8,10 +8,6 @@
 
 #include "cli/file.h"
 #include "cli/train/comparison.h"
-
-#ifndef DROPKIT_COMMIT
-#define DROPKIT_COMMIT "unknown"
-#endif
 
 namespace dropkit::cli {
 namespace {

@@ -14,7 +14,7 @@ namespace dropkit::cli {
 namespace {
 
 constexpr int kMapPixels = 112, kInputPixels = 168;  // of the screen; the page's styles leave room for as many
-constexpr uint8_t kDarkest = 30, kLightest = 215, kBlank = 255, kHatch = 60;
+constexpr uint8_t kDarkest = 30, kLightest = 215, kWhite = 255, kHatch = 60;
 constexpr int kHatchStep = 6;
 
 // Values as shades between the two of the finite ones; one shade where all are one.
@@ -39,6 +39,9 @@ std::vector<uint8_t> MapShades(const std::vector<float>& values) {
   }
   return Shades(values, low, high, kDarkest, kLightest);
 }
+
+// A dropped value still shows: a map that is dropped whole would else be blank.
+uint8_t Paler(uint8_t shade) { return static_cast<uint8_t>(kWhite - (kWhite - shade) * 2 / 5); }
 
 void CheckMap(const MaskedMap& map) {
   const size_t cells = size_t{1} * std::max(map.height, 0) * std::max(map.width, 0);
@@ -86,12 +89,14 @@ std::string Outline(const Box& box, const std::string& colour, const std::string
 
 std::string ItemBox(const SampleImage& sample) { return sample.item ? Outline(*sample.item, "#fff", "") : ""; }
 
-std::string InputFigures(const SampleImage& sample) {
+std::string InputFigures(const SampleImage& sample, const std::array<uint8_t, 3>& erased) {
   std::string html = Figure(Image(sample.image, kInputPixels, "input image", Overlay(sample.image, ItemBox(sample))),
                             sample.item ? "input; solid: the item's box" : "input", true);
   if (sample.erased) {
     const Box& square = *sample.erased;
-    const std::string shape = Rectangle(square, "fill=\"#808080\"") + Outline(square, "#fff", "2 3");
+    char fill[32];
+    std::snprintf(fill, sizeof fill, "fill=\"#%02x%02x%02x\"", erased[0], erased[1], erased[2]);
+    const std::string shape = Rectangle(square, fill) + Outline(square, "#fff", "2 3");
     const int side = square.bottom - square.top;
     html += Figure(Image(sample.image, kInputPixels, "input image with a square erased", Overlay(sample.image, shape)),
                    "with a square of " + std::to_string(side) + "x" + std::to_string(side) + " pixels erased", true);
@@ -166,13 +171,14 @@ Picture DrawMap(const MaskedMap& map, int scale) {
       const size_t cell = size_t{1} * (y / scale) * map.width + x / scale;
       const bool dropped = !map.keep.empty() && map.keep[cell] == 0;
       // Lines run through neighbouring cells, so that a block reads as one.
-      picture.pixels.push_back(!dropped ? shades[cell] : (x + y) % kHatchStep == 0 ? kHatch : kBlank);
+      picture.pixels.push_back(!dropped ? shades[cell] : (x + y) % kHatchStep == 0 ? kHatch : Paler(shades[cell]));
     }
   }
   return picture;
 }
 
-std::string SamplePictures(const std::vector<RunSamples>& samples, const std::vector<std::string>& names) {
+std::string SamplePictures(const std::vector<RunSamples>& samples, const std::vector<std::string>& names,
+                           const std::array<uint8_t, 3>& erased) {
   size_t images = 0;
   for (const RunSamples& run : samples) images = std::max(images, run.images.size());
   std::string html;
@@ -182,7 +188,7 @@ std::string SamplePictures(const std::vector<RunSamples>& samples, const std::ve
     const SampleImage& sample = first->images[i];
     html += "<section class=\"sample\">\n" +
             Element("h3", "Test image " + std::to_string(i + 1) + ", of class " + sample.label) +
-            "<div class=\"strip\">\n" + InputFigures(sample) + "</div>\n";
+            "<div class=\"strip\">\n" + InputFigures(sample, erased) + "</div>\n";
     for (size_t k = 0; k < samples.size(); ++k) {
       if (samples[k].images.size() > i) html += MethodRow(names[k], samples[k].images[i]);
     }

@@ -73,25 +73,35 @@ int64_t FirstDropped(const std::vector<uint8_t>& keep, int64_t channels) {
 
 std::string Size(const Planes& planes) { return std::to_string(planes.height) + "x" + std::to_string(planes.width); }
 
-MaskedMap PlaneMap(const Site& site, const std::vector<uint8_t>& keep) {
+MaskedMap ChannelMap(const Site& site, const std::vector<uint8_t>& keep, int64_t channel) {
   const Planes planes = PlanesOf(site.values);
-  const int64_t channel = keep.empty() ? 0 : FirstDropped(keep, planes.channels);
   const int64_t size = int64_t{planes.height} * planes.width;
   MaskedMap map{site.title + ", " + Size(planes), planes.height, planes.width, {}, {}};
-  if (planes.channels > 1) {
+  if (planes.channels > 1)
     map.title += ", channel " + std::to_string(channel + 1) + " of " + std::to_string(planes.channels);
-    if (std::find(keep.begin(), keep.end(), 0) != keep.end()) map.title += " (the first with a drop)";
-  }
   const float* values = planes.values.data_ptr<float>() + channel * size;
   map.values.assign(values, values + size);
   if (!keep.empty()) map.keep.assign(keep.begin() + channel * size, keep.begin() + (channel + 1) * size);
   return map;
 }
 
-// An image's channels are cut alike: their mean is shown.
-MaskedMap InputMap(const Site& site, const std::vector<uint8_t>& keep) {
-  const Site grey{site.title, site.values.mean(1, true), site.p};
-  return PlaneMap(grey, {keep.begin(), keep.begin() + grey.values.numel()});
+MaskedMap PlaneMap(const Site& site, const std::vector<uint8_t>& keep) {
+  const int64_t channels = PlanesOf(site.values).channels;
+  MaskedMap map = ChannelMap(site, keep, keep.empty() ? 0 : FirstDropped(keep, channels));
+  if (channels > 1 && std::find(keep.begin(), keep.end(), 0) != keep.end()) map.title += " (the first with a drop)";
+  return map;
+}
+
+// The mean of an image's channels where they are cut alike, else each.
+std::vector<MaskedMap> InputMaps(const Site& site, const std::vector<uint8_t>& keep) {
+  const int64_t channels = PlanesOf(site.values).channels, size = static_cast<int64_t>(keep.size()) / channels;
+  if (std::equal(keep.begin() + size, keep.end(), keep.begin())) {
+    const Site grey{site.title, site.values.mean(1, true), site.p};
+    return {ChannelMap(grey, {keep.begin(), keep.begin() + size}, 0)};
+  }
+  std::vector<MaskedMap> maps;
+  for (int64_t channel = 0; channel < channels; ++channel) maps.push_back(ChannelMap(site, keep, channel));
+  return maps;
 }
 
 // A branch is kept or dropped whole: one cell a branch, with the mean size of what it adds.
@@ -110,8 +120,8 @@ std::vector<MaskedMap> MapsOf(const MethodCase& method, const std::vector<Site>&
   for (const Site& site : sites) {
     std::vector<uint8_t> keep;
     if (!method.none) keep = DrawKeep(method.spec, site, index, maps.size());
-    const bool input = !method.none && method.spec.method == Method::kCutout;
-    maps.push_back(input ? InputMap(site, keep) : PlaneMap(site, keep));
+    if (!method.none && method.spec.method == Method::kCutout) return InputMaps(site, keep);  // its only site
+    maps.push_back(PlaneMap(site, keep));
   }
   return maps;
 }

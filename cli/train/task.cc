@@ -80,6 +80,16 @@ const std::vector<Task>& Tasks() {
   return tasks;
 }
 
+std::vector<Pixels> PixelsOf(int64_t channels) {
+  if (channels == 1) return {{0.286f, 0.353f}};
+  return {{0.4914f, 0.2470f}, {0.4822f, 0.2435f}, {0.4465f, 0.2616f}};
+}
+
+std::string ErasedWords(const Task& task) {
+  return std::string("a KxK square of the ") + (task.clutter ? "item" : "image") + " set to the mean " +
+         (task.channels == 1 ? "grey" : "colour");
+}
+
 uint64_t DeriveSeed(uint64_t seed, Stream stream, uint64_t index) {
   // SplitMix64's finalizer over a chain: each part changes every bit of the result.
   uint64_t state = 0;
@@ -111,11 +121,13 @@ std::vector<int64_t> Random::Permutation(int64_t count) {
 
 void CheckData(const Task& task, const Dataset& dataset, int64_t train_size, int64_t test_size) {
   if (!Takes(task, dataset.train)) {
-    throw std::runtime_error("data: " + KindOf(dataset.train) + " images; task " + task.name + " is defined for " +
-                             Kind(task.channels, task.side, task.side) + ", and these are taken by " +
-                             TasksFor(dataset.train));
+    throw std::runtime_error("--data " + dataset.directory + ": " + KindOf(dataset.train) + " images; task " +
+                             task.name + " is defined for " + Kind(task.channels, task.side, task.side) +
+                             ", and these are taken by " + TasksFor(dataset.train));
   }
-  if (dataset.classes < 2) throw std::runtime_error("data: all training labels are 0; at least 2 classes are needed");
+  if (dataset.classes < 2)
+    throw std::runtime_error("--data " + dataset.directory +
+                             ": all training labels are 0; at least 2 classes are needed");
   CheckCount("--train-size", train_size, kBatch, dataset.train.count);
   CheckCount("--test-size", test_size, 1, dataset.test.count);
 }

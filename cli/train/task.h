@@ -57,6 +57,16 @@ class Random {
   std::mt19937_64 engine_;
 };
 
+// What normalises a channel: the mean and deviation over a training set's pixels, so that an erased pixel is the mean,
+// 0. Grey images have Fashion-MNIST's, colour images CIFAR-10's, from which CIFAR-100's differ by at most 0.03.
+struct Pixels {
+  float mean, deviation;
+};
+std::vector<Pixels> PixelsOf(int64_t channels);  // 1 or 3
+
+// What erasing a square does, in words: "a KxK square of the item set to the mean grey".
+std::string ErasedWords(const Task& task);
+
 struct Box {
   int top, left, bottom, right;  // half open
 };

@@ -58,6 +58,36 @@ void FromBlob(const Checkpoint& checkpoint, const std::string& name, torch::Tens
   tensor.copy_(dense);
 }
 
+// What must agree for a checkpoint to be continued, by the name that a message can use.
+std::map<std::string, std::string> Fingerprint(const RunSettings& run) {
+  const MethodCase& method = run.method;
+  const std::string line = method.none ? "none" : PrintSpec(method.spec, SpecForm::kFull) + "@" + Print(method.p);
+  return {{"format", kFormat},
+          {"task", run.task->name},
+          {"method", line},
+          {"seed", std::to_string(run.seed)},
+          {"epochs", std::to_string(run.epochs)},
+          {"train-size", std::to_string(run.train_size)},
+          {"test-size", std::to_string(run.test_size)},
+          {"threads", std::to_string(run.threads)},
+          {"data checksum", std::to_string(run.data_checksum)}};
+}
+
+bool Continues(const RunSettings& run) { return run.resume && std::filesystem::exists(run.checkpoint); }
+
+// The run's checkpoint, which must be of this very run.
+Checkpoint ReadOwnCheckpoint(const RunSettings& run) {
+  Checkpoint checkpoint = ReadCheckpoint(run.checkpoint);
+  for (const auto& [name, value] : Fingerprint(run)) {
+    const auto found = checkpoint.texts.find(name);
+    const std::string other = found == checkpoint.texts.end() ? "nothing" : found->second;
+    if (other == value) continue;
+    throw std::runtime_error("checkpoint " + run.checkpoint + ": made with " + name + " " + other +
+                             ", and this run has " + value + "; ask for the same, or run without --resume");
+  }
+  return checkpoint;
+}
+
 // One run from its first step to its last; everything that a checkpoint holds is a member.
 class Run {
  public:
@@ -77,10 +107,8 @@ class Run {
 
   Named Weights() const;
   torch::Tensor Momentum(const torch::Tensor& parameter);
-  std::map<std::string, std::string> Fingerprint() const;
   void Save(const RunResult* result);
   void Load();
-  void CheckFingerprint(const Checkpoint& checkpoint) const;
   void Restore(const Checkpoint& checkpoint);
 
   const RunSettings& settings_;
@@ -111,7 +139,7 @@ Run::Run(const RunSettings& settings, const Examples& examples, Progress& progre
   torch::manual_seed(DeriveSeed(settings.seed, Stream::kKeys));
   progress_.Begin(settings.task->name + " " + settings.method.name + " seed " + std::to_string(settings.seed),
                   settings.epochs);
-  if (settings.resume && std::filesystem::exists(settings.checkpoint)) Load();
+  if (Continues(settings)) Load();
 }
 
 void Run::MakeOptimizer() {
@@ -265,25 +293,10 @@ torch::Tensor Run::Momentum(const torch::Tensor& parameter) {
   return momentum.momentum_buffer();
 }
 
-// What must agree for a checkpoint to be continued, by the name that a message can use.
-std::map<std::string, std::string> Run::Fingerprint() const {
-  const MethodCase& method = settings_.method;
-  const std::string line = method.none ? "none" : PrintSpec(method.spec, SpecForm::kFull) + "@" + Print(method.p);
-  return {{"format", kFormat},
-          {"task", settings_.task->name},
-          {"method", line},
-          {"seed", std::to_string(settings_.seed)},
-          {"epochs", std::to_string(settings_.epochs)},
-          {"train-size", std::to_string(settings_.train_size)},
-          {"test-size", std::to_string(settings_.test_size)},
-          {"threads", std::to_string(settings_.threads)},
-          {"data checksum", std::to_string(settings_.data_checksum)}};
-}
-
 void Run::Save(const RunResult* result) {
   if (settings_.checkpoint.empty()) return;
   Checkpoint checkpoint;
-  checkpoint.texts = Fingerprint();
+  checkpoint.texts = Fingerprint(settings_);
   nlohmann::json state = {
       {"epoch", epoch_}, {"step", step_}, {"correct", correct_}, {"seconds", seconds_}, {"curve", ToJson(curve_)}};
   if (result != nullptr) state["result"] = ToJson(*result);
@@ -302,18 +315,7 @@ void Run::Save(const RunResult* result) {
   WriteCheckpoint(settings_.checkpoint, checkpoint);
 }
 
-void Run::CheckFingerprint(const Checkpoint& checkpoint) const {
-  for (const auto& [name, value] : Fingerprint()) {
-    const auto found = checkpoint.texts.find(name);
-    const std::string other = found == checkpoint.texts.end() ? "nothing" : found->second;
-    if (other == value) continue;
-    throw std::runtime_error("made with " + name + " " + other + ", and this run has " + value +
-                             "; ask for the same, or run without --resume");
-  }
-}
-
 void Run::Restore(const Checkpoint& checkpoint) {
-  CheckFingerprint(checkpoint);
   const auto state = nlohmann::json::parse(checkpoint.texts.at("state"));
   epoch_ = state.at("epoch");
   step_ = state.at("step");
@@ -338,7 +340,7 @@ void Run::Restore(const Checkpoint& checkpoint) {
 }
 
 void Run::Load() {
-  const Checkpoint checkpoint = ReadCheckpoint(settings_.checkpoint);
+  const Checkpoint checkpoint = ReadOwnCheckpoint(settings_);
   try {
     Restore(checkpoint);
   } catch (const std::exception& error) {
@@ -352,6 +354,10 @@ void Run::Load() {
 int UseThreads(int threads) {
   if (threads > 0) torch::set_num_threads(threads);
   return torch::get_num_threads();
+}
+
+void CheckCheckpoint(const RunSettings& run) {
+  if (Continues(run)) ReadOwnCheckpoint(run);
 }
 
 TrainedRun Train(const RunSettings& settings, const Examples& examples, const std::vector<std::string>* class_names,

@@ -39,6 +39,9 @@ struct RunSettings {
 // Sets torch's threads, 0 for its own choice; returns their number.
 int UseThreads(int threads);
 
+// Throws std::runtime_error where Train would go on from a checkpoint that is damaged, or another run's.
+void CheckCheckpoint(const RunSettings& run);
+
 struct TrainedRun {
   RunResult result;
   std::optional<RunSamples> samples;

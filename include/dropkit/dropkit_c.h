@@ -43,7 +43,7 @@ extern "C" {
 // Bytes that hold every spec line that the library writes, with the 0 at its end.
 #define DROPKIT_SPEC_BYTES 256
 
-// What a function returns.
+// result: what a function returns.
 enum {
   DROPKIT_OK = 0,
   DROPKIT_INVALID = 1,      // an argument is wrong; nothing was written
