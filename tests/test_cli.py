@@ -18,7 +18,7 @@ PROGRAM = os.environ.get("DROPKIT_BIN") or str(ROOT / "build" / "dropkit")
 GOLDEN = ROOT / "tests" / "golden" / "masks.txt"
 METHODS = ["dropout", "spatial_dropout", "drop_path", "dropblock", "cutout", "drop_connect"]
 PRESETS = ["paper", "recipe-a", "recipe-b", "torchvision", "timm", "miguelvr", "mmdet", "keras-cv", "dragon"]
-KNOWN = "known: train, mask, methods, explain, rates, check"
+KNOWN = "known: train, mask, methods, explain, rates, check, bench"
 DRAW = ["--shape", "2,3,8,8", "--seed", "1"]
 
 

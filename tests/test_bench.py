@@ -1,0 +1,73 @@
+# `dropkit bench` as its users run it, on tensors that take no time: what it prints and writes, and what it refuses.
+
+import json
+import os
+import pathlib
+import re
+import subprocess
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+PROGRAM = os.environ.get("DROPKIT_BIN") or str(ROOT / "build" / "dropkit")
+CASE = "dropblock:block=3@0.2 2,3,9,9 f32 first forward"
+
+
+def run(*arguments, **environment):
+    env = {name: value for name, value in os.environ.items() if name != "DROPKIT_ISA"}
+    command = [PROGRAM, "bench", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=ROOT, env={**env, **environment})
+
+
+@pytest.mark.parametrize("task", ["forward", "in_place", "sample", "backward", "recompute"])
+@pytest.mark.parametrize("dtype", ["f32", "f16", "bf16", "f64"])
+def test_a_row_says_what_was_measured(tmp_path, dtype, task):
+    line = f"dropblock:block=3,over=sample@0.2 2,3,9,9 {dtype} last {task}"
+    done = run("--seconds", 0, "--case", line, "--json", tmp_path / "bench.json")
+    assert done.returncode == 0 and done.stderr == "", done
+    assert done.stdout.splitlines()[-1].split("  ")[-1].startswith(line) or line in done.stdout.splitlines()[-1]
+    report = json.loads((tmp_path / "bench.json").read_text())
+    (row,) = report["results"]
+    assert row["case"] == line and row["pairs"] >= 15 and row["median_us"] > 0 and row["copy_us"] > 0
+    assert row["trusted"] == (row["spread"] <= 0.15)
+    assert {"build", "commit", "cpu", "threads", "isa"} <= set(report)
+
+
+def test_the_file_of_cases_is_read_and_whole():
+    lines = (ROOT / "bench" / "cases.txt").read_text().splitlines()
+    cases = [line for line in lines if line and not line.startswith("#")]
+    assert len(cases) == len(set(cases)) > 30
+    for line in cases:  # the words are right, whatever the sizes: another shape makes them quick
+        words = line.split(" ")
+        words[1] = "2,4,7,7"
+        done = run("--seconds", 0, "--case", " ".join(words))
+        assert done.returncode == 0, done
+
+
+@pytest.mark.parametrize(
+    "line, expected",
+    [
+        ("dropblock 2,3,9,9 f32 first", ["has not five words", "CASE SHAPE DTYPE LAYOUT PASS"]),
+        (CASE + " more", ["has not five words"]),
+        (CASE.replace("f32", "f33"), ["'f33'", "did you mean 'f32'?", "f32, f16, bf16, f64"]),
+        (CASE.replace("first", "middle"), ["'middle'", "allowed: first, last"]),
+        (CASE.replace("forward", "forwards"), ["'forwards'", "did you mean 'forward'?"]),
+        (CASE.replace("2,3,9,9", "2,0,9,9"), ["2,0,9,9", "sizes above 0"]),
+        (CASE.replace("block=3", "blok=3"), ["blok", "did you mean 'block'?"]),
+    ],
+)
+def test_a_bad_line_names_the_word(line, expected):
+    done = run("--case", line)
+    assert done.returncode == 2 and done.stdout == "", done
+    for part in expected:
+        assert part in done.stderr
+
+
+def test_an_instruction_set_that_is_not_here_is_an_error():
+    done = run("--case", CASE, DROPKIT_ISA="mmx")
+    assert done.returncode == 2 and re.search(r"DROPKIT_ISA = mmx; allowed on this machine: .*portable", done.stderr)
+
+
+def test_portable_kernels_can_be_forced():
+    done = run("--seconds", 0, "--case", CASE, DROPKIT_ISA="portable")
+    assert done.returncode == 0 and "kernels portable" in done.stdout, done
