@@ -43,13 +43,23 @@ double TicStep(const Range& range, int most) {
   return 10 * power;
 }
 
-std::string SignedTics(const Range& range, double width) {
-  double step = 0;
-  for (int most = 6; most > 0; --most) {
-    step = TicStep(range, most);
-    // A sign is wider than a digit, and there is a blank between.
-    if (1.3 * kFontSize + TicWidth(range, step) < width * step / range.span()) break;
+// The smallest step whose numbers do not touch, among whole multiples of powers of ten: with 1, 2 and 5 alone a narrow
+// panel may be left with its 0. Two numbers are needed to read a scale, even if they come close.
+static double SignedStep(const Range& range, double width) {
+  double step = std::pow(10, std::floor(std::log10(range.span() / 6)));
+  for (double best = step;; step *= 10) {
+    for (const double factor : {1., 2., 3., 4., 5.}) {
+      const double wider = factor * step;
+      if (std::floor(range.high / wider) - std::ceil(range.low / wider) < 1) return best;
+      best = wider;
+      // A sign is wider than a digit, and there is a blank between.
+      if (1.3 * kFontSize + TicWidth(range, wider) < width * wider / range.span()) return wider;
+    }
   }
+}
+
+std::string SignedTics(const Range& range, double width) {
+  const double step = SignedStep(range, width);
   std::string tics;
   for (double i = std::ceil(range.low / step); i * step <= range.high; ++i) {
     const double value = i == 0 ? 0 : i * step;  // 0 may come as -0
