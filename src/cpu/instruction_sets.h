@@ -2,6 +2,8 @@
 // AVX2 and AVX-512 on x86, NEON on aarch64. Older x86 gets portable.cc: Highway's SSE forms would double the binary for
 // machines from before 2013. No include guard: foreach_target.h includes again by design.
 #undef HWY_DISABLED_TARGETS
+#undef HWY_BROKEN_EMU128
+#define HWY_BROKEN_EMU128 1  // the same baseline, HWY_SCALAR, with every compiler
 #define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SSE4 | HWY_AVX3_DL)
 #include "hwy/foreach_target.h"
 

@@ -50,7 +50,9 @@ template <typename T>
 inline void SelectRun(const T* x, T* y, int64_t count, uint32_t word, typename Arithmetic<T>::Wide gain, T fill) {
   using Bits = typename WordOfBytes<sizeof(T)>::Type;
   const Bits fill_bits = std::bit_cast<Bits>(fill);
+#if !defined(__clang__)
 #pragma GCC ivdep  // y is x or apart from it, element by element
+#endif
   for (int64_t j = 0; j < count; ++j) {
     const Bits kept = std::bit_cast<Bits>(Arithmetic<T>::Store(Arithmetic<T>::Load(x[j]) * gain));
     const Bits mask = static_cast<Bits>((word & kBit[j]) != 0 ? -1 : 0);
