@@ -85,9 +85,8 @@ std::vector<bool> KeepAllBut(const Units& units, const std::vector<Unit>& fired,
   const int64_t cells = Cells(units.axes);
   std::vector<bool> keep(static_cast<size_t>(channels * cells), true);
   for (const Unit& unit : fired) {
-    for (int64_t c = 0; c < channels; ++c) {
-      if (units.one_channel || unit.channel == c) DropBox(units.axes, unit.position, c * cells, &keep);
-    }
+    const int64_t first = units.one_channel ? 0 : unit.channel, end = units.one_channel ? channels : unit.channel + 1;
+    for (int64_t c = first; c < end; ++c) DropBox(units.axes, unit.position, c * cells, &keep);
   }
   return keep;
 }
