@@ -37,19 +37,24 @@ inline constexpr int kMostThresholds = 32;
 DROPKIT_HOST_DEVICE uint32_t Low32(uint64_t value) { return static_cast<uint32_t>(value); }
 DROPKIT_HOST_DEVICE uint32_t High32(uint64_t value) { return static_cast<uint32_t>(value >> 32); }
 
+// Philox's constants, for whoever runs many calls side by side.
+inline constexpr int kPhiloxRounds = 10;
+inline constexpr uint32_t kPhiloxMultiplier0 = 0xD2511F53u, kPhiloxMultiplier2 = 0xCD9E8D57u;
+
+DROPKIT_HOST_DEVICE CallKey NextRound(CallKey key) { return {{key.word[0] + 0x9E3779B9u, key.word[1] + 0xBB67AE85u}}; }
+
 DROPKIT_HOST_DEVICE Words4 Philox(Words4 counter, CallKey key) {
   uint32_t* c = counter.word;
-  for (int round = 0; round < 10; ++round) {
-    const uint64_t product0 = uint64_t{0xD2511F53} * c[0];
-    const uint64_t product2 = uint64_t{0xCD9E8D57} * c[2];
+  for (int round = 0; round < kPhiloxRounds; ++round) {
+    const uint64_t product0 = uint64_t{kPhiloxMultiplier0} * c[0];
+    const uint64_t product2 = uint64_t{kPhiloxMultiplier2} * c[2];
     const uint32_t c0 = High32(product2) ^ c[1] ^ key.word[0];
     const uint32_t c2 = High32(product0) ^ c[3] ^ key.word[1];
     c[1] = Low32(product2);
     c[3] = Low32(product0);
     c[0] = c0;
     c[2] = c2;
-    key.word[0] += 0x9E3779B9u;
-    key.word[1] += 0xBB67AE85u;
+    key = NextRound(key);
   }
   return counter;
 }

@@ -16,9 +16,10 @@ namespace dropkit::cpu {
 
 // The overlay's marks of one tile are at most this many, in all its rounds.
 inline constexpr int kMostMarks = 2 * kMostThresholds;
-// Tiles of a call of draw_marks, and what its buffer must hold: their marks and a vector's worth more.
+// Tiles of a call of draw_marks, and what its buffer must hold: their marks and one place more, since a lane is written
+// before it is known to count.
 inline constexpr int64_t kTilesAtOnce = 16;
-inline constexpr int64_t kMarksAtOnce = kTilesAtOnce * kMostMarks + 8;
+inline constexpr int64_t kMarksAtOnce = kTilesAtOnce * kMostMarks + 1;
 
 // Elements that follow each other, with a bit each: y = keep ? x * gain : fill.
 struct DenseRow {
@@ -39,11 +40,16 @@ struct Pattern {
   alignas(64) uint64_t kept[64 * kMostWords];
 };
 
+// number / divisor by one multiplication, for numbers below 2^32 and magic = ceil(2^64 / divisor); 0 divides by 1.
+inline uint64_t Quotient(uint64_t number, uint64_t magic) {
+  return magic == 0 ? number : static_cast<uint64_t>((static_cast<unsigned __int128>(magic) * number) >> 64);
+}
+
 // Where a lane's block starts in a mask whose planes follow each other, when no block is cut off: with r = lane /
 // row_positions and c = r / rows, bit base + lane + r * row_gap + c * channel_gap.
 struct BlockPlaces {
   int64_t base, row_gap, channel_gap;
-  uint64_t row_magic, channel_magic;  // quotients of numbers below 2^32: the high half of a product; 0 divides by 1
+  uint64_t row_magic, channel_magic;  // for Quotient
   int64_t end_word;                   // of the task: no word from it on is touched
 };
 

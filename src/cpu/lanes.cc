@@ -33,20 +33,18 @@ HWY_INLINE V TimesLow(V a, uint32_t multiplier) {
 struct Schedule {
   explicit Schedule(CallKey key) {
     const D64 d;
-    for (int round = 0; round < 10; ++round) {
+    for (int round = 0; round < kPhiloxRounds; ++round, key = NextRound(key)) {
       k0[round] = hn::Set(d, key.word[0]);
       k1[round] = hn::Set(d, key.word[1]);
-      key.word[0] += 0x9E3779B9u;
-      key.word[1] += 0xBB67AE85u;
     }
   }
-  V k0[10], k1[10];
+  V k0[kPhiloxRounds], k1[kPhiloxRounds];
 };
 
 HWY_INLINE Words PhiloxOf(Words counter, const Schedule& key) {
   V c0 = counter.word[0], c1 = counter.word[1], c2 = counter.word[2], c3 = counter.word[3];
-  for (int round = 0; round < 10; ++round) {
-    const V product0 = TimesLow(c0, 0xD2511F53u), product2 = TimesLow(c2, 0xCD9E8D57u);
+  for (int round = 0; round < kPhiloxRounds; ++round) {
+    const V product0 = TimesLow(c0, kPhiloxMultiplier0), product2 = TimesLow(c2, kPhiloxMultiplier2);
     c0 = hn::Xor3(hn::ShiftRight<32>(product2), c1, key.k0[round]);
     c2 = hn::Xor3(hn::ShiftRight<32>(product0), c3, key.k1[round]);
     c1 = product2;
@@ -55,7 +53,7 @@ HWY_INLINE Words PhiloxOf(Words counter, const Schedule& key) {
   return {{c0, c1, c2, c3}};
 }
 
-// One call for the tiles (or groups) from `first` on, a lane each.
+// One call for each of the tiles (or groups) in `places`.
 HWY_INLINE Words DrawOf(const Schedule& key, uint32_t call, V places, uint64_t sample) {
   const D64 d;
   return PhiloxOf({{hn::Set(d, call), places, hn::Set(d, Low32(sample)), hn::Set(d, High32(sample))}}, key);

@@ -17,8 +17,7 @@ namespace dropkit::cpu::HWY_NAMESPACE {
 
 namespace hn = hwy::HWY_NAMESPACE;
 
-// An element type: how a vector of it is loaded as Wide, and stored back rounded. A step of the loop is one vector of
-// Wide, so that a mask's bits are used in order.
+// An element type: a vector of it, in the order of a mask's bits, loaded, scaled in its arithmetic and rounded back.
 struct F32 {
   using Element = float;
   using D = hn::ScalableTag<float>;
@@ -33,11 +32,10 @@ struct F64 {
 
 using Wide = hn::ScalableTag<float>;
 using WideBits = hn::RebindToUnsigned<Wide>;
-using D16 = hn::Rebind<uint16_t, Wide>;
 
 struct F16 {
   using Element = uint16_t;
-  using D = D16;
+  using D = hn::Rebind<uint16_t, Wide>;
   static HWY_INLINE hn::Vec<D> Scaled(const uint16_t* x, hn::Vec<Wide> gain) {
     const hn::Rebind<hwy::float16_t, Wide> half;
     const auto narrow = hn::LoadU(half, reinterpret_cast<const hwy::float16_t*>(x));

@@ -23,8 +23,7 @@ class Divider {
   bool is_magic() const { return magic_ != 0 || divisor_ == 1; }
   uint64_t magic() const { return magic_; }
   int64_t operator()(int64_t number) const {
-    if (magic_ == 0) return divisor_ == 1 ? number : number / divisor_;
-    return static_cast<int64_t>((static_cast<unsigned __int128>(magic_) * static_cast<uint64_t>(number)) >> 64);
+    return is_magic() ? static_cast<int64_t>(Quotient(static_cast<uint64_t>(number), magic_)) : number / divisor_;
   }
 
  private:

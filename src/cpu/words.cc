@@ -1,7 +1,6 @@
 // Loops over the words of a mask. But for the count, the plain code is the vector code: the compiler makes the vectors,
 // for each target, the portable one included.
 #include <bit>
-#include <utility>
 
 #include "cpu/kernels.h"
 
@@ -36,7 +35,7 @@ void AndShifted(uint64_t* bits, int64_t words, int64_t shift) {
     }
     for (int64_t j = 0; j < kBlock; ++j) bits[i - kBlock + j] &= block[j];
   }
-  for (--i; i >= whole; --i) bits[i] &= moved(i) | (i == whole ? LowMask(rest) : 0);
+  for (--i; i >= whole; --i) bits[i] &= moved(i);
 }
 
 // Hacker's Delight, 7-3: exchange the off-diagonal blocks of halves, quarters, ... down to single bits.
@@ -67,10 +66,6 @@ int64_t PopCount(const uint64_t* words, int64_t count) {
 #endif
   for (; i < count; ++i) ones += std::popcount(words[i]);
   return ones;
-}
-
-uint64_t Quotient(uint64_t number, uint64_t magic) {
-  return magic == 0 ? number : static_cast<uint64_t>((static_cast<unsigned __int128>(magic) * number) >> 64);
 }
 
 template <int kWords>
