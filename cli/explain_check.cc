@@ -6,6 +6,7 @@
 
 #include "cli/explain_formula.h"
 #include "cli/explain_numbers.h"
+#include "cli/shape.h"
 #include "cli/status.h"
 
 namespace dropkit::cli {

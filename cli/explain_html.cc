@@ -131,7 +131,7 @@ void WritePageHtml(const Page& page, const std::string& path) {
   int number = 0;
   for (const Step& step : page.steps) html += SectionOf(step, ++number);
   html += "</body>\n</html>\n";
-  ReplaceFile(path, [&](std::FILE* file) { std::fwrite(html.data(), 1, html.size(), file); });
+  ReplaceFile(path, html);
 }
 
 }  // namespace dropkit::cli

@@ -5,6 +5,7 @@
 
 #include "cli/explain_formula.h"
 #include "cli/field.h"
+#include "cli/shape.h"
 #include "cli/status.h"
 
 namespace dropkit::cli {
@@ -109,10 +110,6 @@ void MakeOutput(Numbers* numbers) {
 size_t Numbers::Group(int64_t n, int64_t c) const {
   if (spec.over == Over::kTensor) return 0;
   return static_cast<size_t>(spec.over == Over::kSample ? n : n * channels + c);
-}
-
-View ViewOf(const std::vector<int64_t>& shape) {
-  return DenseView(nullptr, DType::kF32, shape[0], shape[1], {shape.begin() + 2, shape.end()});
 }
 
 std::array<int64_t, 3> IndexOnAxes(const reference::Axes& axes, int64_t position) {

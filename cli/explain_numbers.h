@@ -50,8 +50,6 @@ struct Numbers {
   double GainAt(int64_t n, int64_t c) const { return gains[gains.size() == 1 ? 0 : Group(n, c)]; }
 };
 
-// The tensor that every step is about: dense, f32, no data.
-View ViewOf(const std::vector<int64_t>& shape);
 // Row-major position of the axes -> its index on each.
 std::array<int64_t, 3> IndexOnAxes(const reference::Axes& axes, int64_t position);
 

@@ -72,6 +72,10 @@ void ReplaceFile(const std::string& path, const std::function<void(std::FILE*)>&
   }
 }
 
+void ReplaceFile(const std::string& path, const std::string& text) {
+  ReplaceFile(path, [&](std::FILE* file) { std::fwrite(text.data(), 1, text.size(), file); });
+}
+
 void TryReplaceFile(const std::string& path) {
   if (IsReplaced(path)) {
     const std::string temporary = TemporaryName(EndOfLinks(path).string());

@@ -14,6 +14,8 @@ namespace dropkit::cli {
 // Throws std::runtime_error with the path and the reason, and then leaves the old file as it was; what `write` throws
 // passes through likewise. `write` need not check stdio's errors: they are found when the file is closed.
 void ReplaceFile(const std::string& path, const std::function<void(std::FILE*)>& write);
+// Writes `text` likewise.
+void ReplaceFile(const std::string& path, const std::string& text);
 // Throws what ReplaceFile() would throw if nothing can be written there; for before long work. Changes nothing.
 void TryReplaceFile(const std::string& path);
 

@@ -65,9 +65,8 @@ MaskJob ReadOptions(const MaskOptions& options) {
     constexpr auto kMost = static_cast<uint64_t>(std::numeric_limits<int>::max());
     Check(SetThreads(static_cast<int>(ReadNumber("--threads", *options.threads, kMost))), "--threads");
   }
-  const std::vector<int64_t> sizes(job.shape.begin() + 2, job.shape.end());
-  job.view = DenseView(nullptr, DType::kF32, job.shape[0], job.shape[1], sizes, ReadLayout(options.layout),
-                       static_cast<int64_t>(first));
+  job.view = ViewOf(job.shape, DType::kF32, ReadLayout(options.layout));
+  job.view.first_sample = static_cast<int64_t>(first);
   return job;
 }
 

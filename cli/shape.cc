@@ -31,6 +31,10 @@ std::vector<int64_t> ReadShape(std::string_view text) {
   return sizes;
 }
 
+View ViewOf(const std::vector<int64_t>& shape, DType dtype, Layout layout, void* data) {
+  return DenseView(data, dtype, shape[0], shape[1], {shape.begin() + 2, shape.end()}, layout);
+}
+
 std::string ShapeText(const std::vector<int64_t>& shape) {
   std::string text;
   for (const int64_t size : shape) text += (text.empty() ? "" : ",") + std::to_string(size);

@@ -46,10 +46,6 @@ Value Find(const char* what, const std::string& word, const Word<Value> (&words)
   throw CLI::ValidationError(what, "'" + word + "'" + DidYouMean(word, names) + " allowed: " + Join(names));
 }
 
-View ViewOf(const Case& c, void* data) {
-  return DenseView(data, c.dtype, c.shape[0], c.shape[1], {c.shape.begin() + 2, c.shape.end()}, c.layout);
-}
-
 // Small numbers of both signs, no two alike nearby.
 void Fill(DType dtype, uint8_t* memory, int64_t bytes) {
   const auto width = static_cast<int64_t>(SizeOf(dtype));
@@ -122,8 +118,8 @@ Setup::Setup(const Case& c, const Exec& exec) : case_(c), exec_(exec) {
   y_memory_ = Allocate(bytes_);
   Fill(c.dtype, x_memory_.get(), bytes_);
   std::memset(y_memory_.get(), 1, static_cast<size_t>(bytes_));
-  x_ = ViewOf(c, x_memory_.get());
-  y_ = ViewOf(c, y_memory_.get());
+  x_ = cli::ViewOf(c.shape, c.dtype, c.layout, x_memory_.get());
+  y_ = cli::ViewOf(c.shape, c.dtype, c.layout, y_memory_.get());
   cli::Check(storage_.Reserve(c.spec, x_), "CASE and SHAPE");
 }
 
@@ -176,7 +172,8 @@ void Setup::CheckSample(int64_t n, const Mask& whole) {
   one.shape[0] = 1;
   const int64_t sample_bytes = bytes_ / case_.shape[0];
   std::vector<uint8_t> expected(static_cast<size_t>(sample_bytes));
-  View x = ViewOf(one, x_memory_.get() + n * sample_bytes), y = ViewOf(one, expected.data());
+  View x = cli::ViewOf(one.shape, one.dtype, one.layout, x_memory_.get() + n * sample_bytes);
+  View y = cli::ViewOf(one.shape, one.dtype, one.layout, expected.data());
   x.first_sample = y.first_sample = n;
   Exec reference;
   reference.backend = "reference";

@@ -126,6 +126,7 @@ int RunBench(const Options& options) {
   for (const std::string& line : options.lines) cases.push_back(bench::ReadCase(line));
   if (cases.empty()) cases = bench::ReadCases(options.cases);
   Check(cpu::CheckKernels(), "DROPKIT_ISA");
+  if (options.json) TryReplaceFile(*options.json);
   Exec exec;
   exec.backend = "cpu";
   Json report = {{"build", BuildInfo()},
@@ -141,10 +142,7 @@ int RunBench(const Options& options) {
     report["results"].push_back(Row(c, setup, Measure(setup, seconds)));
     PrintRow(report["results"].back());
   }
-  if (options.json) {
-    const std::string text = report.dump(1) + "\n";
-    ReplaceFile(*options.json, [&](std::FILE* file) { std::fwrite(text.data(), 1, text.size(), file); });
-  }
+  if (options.json) ReplaceFile(*options.json, report.dump(1) + "\n");
   return 0;
 }
 

@@ -157,13 +157,6 @@ nlohmann::ordered_json JsonOf(const Target& target, const Report& report) {
   return json;
 }
 
-void WriteJson(const std::string& path, const nlohmann::ordered_json& json) {
-  ReplaceFile(path, [&](std::FILE* file) {
-    const std::string text = json.dump(2) + "\n";
-    std::fwrite(text.data(), 1, text.size(), file);
-  });
-}
-
 int RunCheck(const CheckOptions& options) {
   CheckJob job = ReadOptions(options);
   if (options.json) TryReplaceFile(*options.json);
@@ -180,8 +173,11 @@ int RunCheck(const CheckOptions& options) {
   }
   std::cout << "commit          " << Commit() << "\n"
             << "build           " << BuildInfo() << "\n";
-  if (options.json)
-    WriteJson(*options.json, {{"seed", job.seed}, {"commit", Commit()}, {"build", BuildInfo()}, {"backends", reports}});
+  if (options.json) {
+    const nlohmann::ordered_json json = {
+        {"seed", job.seed}, {"commit", Commit()}, {"build", BuildInfo()}, {"backends", reports}};
+    ReplaceFile(*options.json, json.dump(2) + "\n");
+  }
   return failed ? 1 : 0;
 }
 

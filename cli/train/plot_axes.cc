@@ -20,6 +20,21 @@ constexpr std::array<int, 14> kMarkers = {7, 5, 9, 11, 13, 6, 4, 8, 10, 12, 2, 1
 constexpr double kDigitWidth = 0.65 * kFontSize;
 constexpr const char* kNameTag = "1000";  // of a label, past those of the curves
 
+// The smallest step whose numbers do not touch, among whole multiples of powers of ten: with 1, 2 and 5 alone a narrow
+// panel may be left with its 0. Two numbers are needed to read a scale, even if they come close.
+double SignedStep(const Range& range, double width) {
+  double step = std::pow(10, std::floor(std::log10(range.span() / 6)));
+  for (double best = step;; step *= 10) {
+    for (const double factor : {1., 2., 3., 4., 5.}) {
+      const double wider = factor * step;
+      if (std::floor(range.high / wider) - std::ceil(range.low / wider) < 1) return best;
+      best = wider;
+      // A sign is wider than a digit, and there is a blank between.
+      if (1.3 * kFontSize + TicWidth(range, wider) < width * wider / range.span()) return wider;
+    }
+  }
+}
+
 }  // namespace
 
 void Range::Take(double value) {
@@ -41,21 +56,6 @@ double TicStep(const Range& range, int most) {
     if (factor * power >= least) return factor * power;
   }
   return 10 * power;
-}
-
-// The smallest step whose numbers do not touch, among whole multiples of powers of ten: with 1, 2 and 5 alone a narrow
-// panel may be left with its 0. Two numbers are needed to read a scale, even if they come close.
-static double SignedStep(const Range& range, double width) {
-  double step = std::pow(10, std::floor(std::log10(range.span() / 6)));
-  for (double best = step;; step *= 10) {
-    for (const double factor : {1., 2., 3., 4., 5.}) {
-      const double wider = factor * step;
-      if (std::floor(range.high / wider) - std::ceil(range.low / wider) < 1) return best;
-      best = wider;
-      // A sign is wider than a digit, and there is a blank between.
-      if (1.3 * kFontSize + TicWidth(range, wider) < width * wider / range.span()) return wider;
-    }
-  }
 }
 
 std::string SignedTics(const Range& range, double width) {

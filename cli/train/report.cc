@@ -301,8 +301,7 @@ std::string ReportPage(const ReportInfo& info, const std::vector<RunResult>& res
 
 void WriteReport(const std::string& directory, const ReportInfo& info, const std::vector<RunResult>& results,
                  const std::vector<RunSamples>& samples) {
-  const std::string page = ReportPage(info, results, samples);
-  ReplaceFile(directory + "/report.html", [&](std::FILE* file) { std::fwrite(page.data(), 1, page.size(), file); });
+  ReplaceFile(directory + "/report.html", ReportPage(info, results, samples));
 }
 
 }  // namespace dropkit::cli

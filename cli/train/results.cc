@@ -49,10 +49,6 @@ std::string Csv(const std::vector<RunResult>& results) {
   return csv.str();
 }
 
-void WriteText(const std::string& path, const std::string& text) {
-  ReplaceFile(path, [&](std::FILE* file) { std::fwrite(text.data(), 1, text.size(), file); });
-}
-
 }  // namespace
 
 json ToJson(const std::vector<EpochPoint>& curve) {
@@ -109,8 +105,8 @@ RunResult FromJson(const json& object) {
 void WriteResults(const std::string& directory, const std::vector<RunResult>& results) {
   json list = json::array();
   for (const RunResult& result : results) list.push_back(ToJson(result));
-  WriteText(directory + "/results.json", list.dump(1) + "\n");
-  WriteText(directory + "/results.csv", Csv(results));
+  ReplaceFile(directory + "/results.json", list.dump(1) + "\n");
+  ReplaceFile(directory + "/results.csv", Csv(results));
 }
 
 void RemoveResults(const std::string& directory) {
