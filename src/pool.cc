@@ -40,6 +40,7 @@ Pool::Pool(int threads) : threads_(threads) {
     for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { Work(); });
   } catch (...) {
   }
+  for (int started = 0; started < static_cast<int>(workers_.size()); started = started_.load()) started_.wait(started);
 }
 
 Pool::~Pool() {
@@ -102,6 +103,8 @@ uint64_t Pool::AwaitCall(uint64_t seen) {
 }
 
 void Pool::Work() {
+  started_.fetch_add(1);
+  started_.notify_one();
   uint64_t seen = 0;
   while (true) {
     const uint64_t call = AwaitCall(seen);

@@ -17,7 +17,8 @@ namespace dropkit {
 
 class Pool {
  public:
-  // `threads` counts the caller. Starts fewer if the system gives no more: the work is the same, only slower.
+  // `threads` counts the caller. Starts fewer if the system gives no more: the work is the same, only slower. Returns
+  // when all of them run: a thread that starts may hold locks of its run-time library, which a fork would keep shut.
   explicit Pool(int threads);
   ~Pool();
   int threads() const { return threads_; }
@@ -37,7 +38,7 @@ class Pool {
   // a caller closes the call and then looks whether somebody is inside. Both orders are total (seq_cst), so one sees
   // the other.
   std::atomic<uint64_t> call_{0};
-  std::atomic<int> inside_{0};
+  std::atomic<int> inside_{0}, started_{0};
   std::atomic<int64_t> next_{0};
   // Of the open call.
   void (*task_)(void*, int64_t) = nullptr;

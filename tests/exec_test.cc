@@ -101,7 +101,8 @@ TEST(ExecTest, TwoForkedChildrenDrawAtOnce) {
     std::vector<std::thread> users;
     for (int i = 0; i < (busy ? 2 : 0); ++i) {
       users.emplace_back([&] {
-        while (!stop) ExpectEachOnce(64);
+        std::atomic<int64_t> sum{0};  // nothing is allocated: a sanitizer's allocator does not survive a fork inside it
+        while (!stop) RunTasks(Exec(), 64, [&](int64_t i) { sum += i; });
       });
     }
     for (int round = 0; round < 5; ++round) {
