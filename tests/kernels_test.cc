@@ -39,7 +39,7 @@ TEST(KernelsTest, DigitsAreThoseOfTheDraw) {
       std::vector<uint64_t> expected(2 * count);
       for (int64_t i = 0; i < count; ++i) DrawDigitGroup(law, key, 5 + i, 1234567890123, &expected[2 * i]);
       for (const Kernels& kernels : RunnableKernels()) {
-        std::vector<uint64_t> found(2 * (count + 7));
+        std::vector<uint64_t> found(2 * (count + kMoreGroups));
         kernels.draw_digits(law, key, 5, count, 1234567890123, found.data());
         EXPECT_TRUE(std::equal(expected.begin(), expected.end(), found.begin())) << kernels.isa << " " << q;
       }
@@ -52,14 +52,16 @@ TEST(KernelsTest, MarksAreThoseOfTheDraw) {
   for (const uint64_t q : ProbabilitiesToTry()) {
     const LaneLaw law = MakeLaneLaw(q);
     for (int64_t count = 1; count <= kTilesAtOnce; ++count) {
-      std::vector<uint64_t> expected;
-      for (uint32_t tile = 1000; tile < 1000 + count; ++tile) {
-        ForEachMark(law, key, tile, 3, [&](uint32_t lane) { expected.push_back(uint64_t{tile} * 512 + lane); });
+      std::vector<uint32_t> expected;
+      for (uint32_t i = 0; i < count; ++i) {
+        ForEachMark(law, key, 1000 + i, 3, [&](uint32_t lane) { expected.push_back(512 * i + lane); });
       }
       std::sort(expected.begin(), expected.end());
       for (const Kernels& kernels : RunnableKernels()) {
-        std::vector<uint64_t> found(kMarksAtOnce + 1, 77);
-        found.resize(kernels.draw_marks(law, key, 1000, count, 3, found.data()));
+        std::vector<uint32_t> found(kMarksAtOnce + 1, 77);
+        const int64_t number = kernels.draw_marks(law, key, 1000, count, 3, found.data());
+        EXPECT_EQ(found.back(), 77u) << kernels.isa;
+        found.resize(number);
         std::sort(found.begin(), found.end());
         EXPECT_EQ(expected, found) << kernels.isa << " " << q << " " << count;
       }

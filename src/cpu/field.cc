@@ -24,36 +24,34 @@ void Field::DrawTiles(int64_t n, int64_t tile, int64_t count, uint64_t* bits) co
     kernels->draw_digits(law, digits_key, group, (have + 127) / 128, sample, bits);
   }
   if (law.rounds > 0) {
-    uint64_t marks[kMarksAtOnce];
+    uint32_t marks[kMarksAtOnce];
     const int64_t number = kernels->draw_marks(law, overlay_key, static_cast<uint32_t>(tile), count, sample, marks);
-    for (int64_t i = 0; i < number; ++i) {
-      const uint64_t lane = marks[i] - static_cast<uint64_t>(first);
-      bits[lane >> 6] |= uint64_t{1} << (lane & 63);
-    }
+    for (int64_t i = 0; i < number; ++i) bits[marks[i] >> 6] |= uint64_t{1} << (marks[i] & 63);
   }
   for (int64_t i = 0; law.inverted && i < words; ++i) bits[i] = ~bits[i];
 }
 
-int64_t Field::Marks(int64_t n, int64_t tile, int64_t count, int64_t begin, int64_t end, uint64_t* batch) const {
+int64_t Field::Marks(int64_t n, int64_t tile, int64_t count, int64_t begin, int64_t end, uint32_t* batch) const {
   if (law.none) return 0;
   const int64_t number =
       kernels->draw_marks(law, overlay_key, static_cast<uint32_t>(tile), count, GlobalSample(n), batch);
-  if (tile * kTileLanes >= begin && (tile + count) * kTileLanes <= end) return number;
-  const auto outside = [=](uint64_t lane) {
-    return lane - static_cast<uint64_t>(begin) >= static_cast<uint64_t>(end - begin);
-  };
+  const int64_t first = tile * kTileLanes;
+  if (first >= begin && first + count * kTileLanes <= end) return number;
+  const auto outside = [=](uint32_t lane) { return first + lane < begin || first + lane >= end; };
   return std::remove_if(batch, batch + number, outside) - batch;
 }
 
-int64_t Field::Bits(int64_t n, int64_t tile, int64_t count, int64_t begin, int64_t end, uint64_t* batch) const {
+int64_t Field::Bits(int64_t n, int64_t tile, int64_t count, int64_t begin, int64_t end, uint32_t* batch) const {
   uint64_t bits[kTilesWords];
   DrawTiles(n, tile, count, bits);
-  uint64_t* last = batch;
+  uint32_t* last = batch;
   for (int64_t i = 0; i < count * kTileWords; ++i) {
     const int64_t first = tile * kTileLanes + 64 * i;
     const uint64_t wanted =
         LowMask(std::clamp<int64_t>(end - first, 0, 64)) & ~LowMask(std::clamp<int64_t>(begin - first, 0, 64));
-    for (uint64_t fired = bits[i] & wanted; fired != 0; fired &= fired - 1) *last++ = first + std::countr_zero(fired);
+    for (uint64_t fired = bits[i] & wanted; fired != 0; fired &= fired - 1) {
+      *last++ = static_cast<uint32_t>(64 * i) + static_cast<uint32_t>(std::countr_zero(fired));
+    }
   }
   return last - batch;
 }

@@ -10,7 +10,7 @@
 namespace dropkit::cpu {
 
 // Words for kTilesAtOnce tiles, and what draw_digits writes past them.
-inline constexpr int64_t kTilesWords = kTilesAtOnce * kTileWords + 14;
+inline constexpr int64_t kTilesWords = kTilesAtOnce * kTileWords + 2 * kMoreGroups;
 
 struct Field {
   const Kernels* kernels = nullptr;
@@ -31,30 +31,30 @@ struct Field {
   // the sample does not have are unspecified. `bits` has kTilesWords places.
   void DrawTiles(int64_t n, int64_t tile, int64_t count, uint64_t* bits) const;
 
-  // Calls body(lanes, count) for the fired lanes in [begin, end) of sample n, some at a time, in no order; a lane may
-  // come again.
+  // Calls body(first, lanes, count) for the fired lanes in [begin, end) of sample n, which are first + lanes[i], some
+  // at a time, in no order; a lane may come again.
   template <typename Body>
   void ForEachBatch(int64_t n, int64_t begin, int64_t end, Body body) const {
-    uint64_t batch[std::max(kMarksAtOnce, kTilesAtOnce * kTileLanes)];
+    uint32_t batch[std::max(kMarksAtOnce, kTilesAtOnce * kTileLanes)];
     const int64_t tiles_end = (end + kTileLanes - 1) / kTileLanes;
     for (int64_t tile = begin / kTileLanes; tile < tiles_end; tile += kTilesAtOnce) {
       const int64_t count = std::min(kTilesAtOnce, tiles_end - tile);
       const int64_t fired =
           sparse() ? Marks(n, tile, count, begin, end, batch) : Bits(n, tile, count, begin, end, batch);
-      if (fired > 0) body(batch, fired);
+      if (fired > 0) body(static_cast<uint64_t>(tile * kTileLanes), batch, fired);
     }
   }
 
   template <typename Body>
   void ForEachFired(int64_t n, int64_t begin, int64_t end, Body body) const {
-    ForEachBatch(n, begin, end, [&](const uint64_t* fired, int64_t count) {
-      for (int64_t i = 0; i < count; ++i) body(static_cast<int64_t>(fired[i]));
+    ForEachBatch(n, begin, end, [&](uint64_t first, const uint32_t* fired, int64_t count) {
+      for (int64_t i = 0; i < count; ++i) body(static_cast<int64_t>(first + fired[i]));
     });
   }
 
  private:
-  int64_t Marks(int64_t n, int64_t tile, int64_t count, int64_t begin, int64_t end, uint64_t* batch) const;
-  int64_t Bits(int64_t n, int64_t tile, int64_t count, int64_t begin, int64_t end, uint64_t* batch) const;
+  int64_t Marks(int64_t n, int64_t tile, int64_t count, int64_t begin, int64_t end, uint32_t* batch) const;
+  int64_t Bits(int64_t n, int64_t tile, int64_t count, int64_t begin, int64_t end, uint32_t* batch) const;
 };
 
 }  // namespace dropkit::cpu

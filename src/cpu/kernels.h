@@ -16,10 +16,10 @@ namespace dropkit::cpu {
 
 // The overlay's marks of one tile are at most this many, in all its rounds.
 inline constexpr int kMostMarks = 2 * kMostThresholds;
-// Tiles of a call of draw_marks, and what its buffer must hold: their marks and one place more, since a lane is written
-// before it is known to count.
-inline constexpr int64_t kTilesAtOnce = 16;
-inline constexpr int64_t kMarksAtOnce = kTilesAtOnce * kMostMarks + 1;
+// Tiles of a call of draw_marks, and what its buffer must hold: their marks and as many places more as lanes are
+// written before they are known to count.
+inline constexpr int64_t kTilesAtOnce = 16, kMoreGroups = 15;
+inline constexpr int64_t kMarksAtOnce = kTilesAtOnce * kMostMarks + kTilesAtOnce;
 
 // Elements that follow each other, with a bit each: y = keep ? x * gain : fill.
 struct DenseRow {
@@ -56,16 +56,16 @@ struct BlockPlaces {
 struct Kernels {
   const char* isa;
   // The digit parts (docs/draws.md, section 5) of `count` groups of 128 lanes from `group` on: two words a group.
-  // Writes up to 7 groups more than asked.
+  // Writes up to kMoreGroups groups more than asked.
   void (*draw_digits)(const LaneLaw& law, CallKey key, uint32_t group, int64_t count, uint64_t sample, uint64_t* bits);
-  // The overlay's marks in `count` (at most kTilesAtOnce) tiles from `tile` on, as lanes of the sample, in no order and
-  // with repetitions; returns their number. `marks` has kMarksAtOnce places.
+  // The overlay's marks in `count` (at most kTilesAtOnce) tiles from `tile` on, as lanes from the first tile's first
+  // one on, in no order and with repetitions; returns their number. `marks` has kMarksAtOnce places.
   int64_t (*draw_marks)(const LaneLaw& law, CallKey key, uint32_t tile, int64_t count, uint64_t sample,
-                        uint64_t* marks);
-  // Clears the blocks of `count` lanes. A block too near end_word is left: its lane goes to `left`, whose number
-  // returns.
-  int64_t (*clear_blocks)(uint64_t* bits, const Pattern& pattern, const BlockPlaces& places, const uint64_t* lanes,
-                          int64_t count, uint64_t* left);
+                        uint32_t* marks);
+  // Clears the blocks of the lanes first + lanes[0 ... count). A block too near end_word is left: its lane goes to
+  // `left`, which may be `lanes`, and whose number returns.
+  int64_t (*clear_blocks)(uint64_t* bits, const Pattern& pattern, const BlockPlaces& places, uint64_t first,
+                          const uint32_t* lanes, int64_t count, uint32_t* left);
   // By element type, in the order of DType.
   void (*apply[4])(const DenseRow& row);
   // y = x with full-width loads and stores, around the cache if asked: what `dropkit bench` measures against.

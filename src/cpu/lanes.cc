@@ -21,8 +21,17 @@ using D64 = hn::ScalableTag<uint64_t>;
 using D32 = hn::Repartition<uint32_t, D64>;
 using V = hn::Vec<D64>;
 
+// Two vectors of calls at a time: a single one would wait for its own products, and the processor's queue is too short
+// to see the next from there.
+constexpr int kVectors = 2;
+constexpr auto kPlaces = static_cast<int64_t>(kVectors * hn::MaxLanes(D64()));
+
+// Word j of all calls.
+struct Word {
+  V part[kVectors];
+};
 struct Words {
-  V word[4];
+  Word word[4];
 };
 
 HWY_INLINE V TimesLow(V a, uint32_t multiplier) {
@@ -41,22 +50,33 @@ struct Schedule {
   V k0[kPhiloxRounds], k1[kPhiloxRounds];
 };
 
-HWY_INLINE Words PhiloxOf(Words counter, const Schedule& key) {
-  V c0 = counter.word[0], c1 = counter.word[1], c2 = counter.word[2], c3 = counter.word[3];
-  for (int round = 0; round < kPhiloxRounds; ++round) {
+HWY_INLINE void PhiloxRound(Words* words, V k0, V k1) {
+  for (int i = 0; i < kVectors; ++i) {
+    V &c0 = words->word[0].part[i], &c1 = words->word[1].part[i], &c2 = words->word[2].part[i],
+      &c3 = words->word[3].part[i];
     const V product0 = TimesLow(c0, kPhiloxMultiplier0), product2 = TimesLow(c2, kPhiloxMultiplier2);
-    c0 = hn::Xor3(hn::ShiftRight<32>(product2), c1, key.k0[round]);
-    c2 = hn::Xor3(hn::ShiftRight<32>(product0), c3, key.k1[round]);
+    c0 = hn::Xor3(hn::ShiftRight<32>(product2), c1, k0);
+    c2 = hn::Xor3(hn::ShiftRight<32>(product0), c3, k1);
     c1 = product2;
     c3 = product0;
   }
-  return {{c0, c1, c2, c3}};
 }
 
-// One call for each of the tiles (or groups) in `places`.
-HWY_INLINE Words DrawOf(const Schedule& key, uint32_t call, V places, uint64_t sample) {
+// first, first + 1, ... Highway's Iota of a variable goes lane by lane through memory.
+HWY_INLINE V CountFrom(uint64_t first) { return hn::Add(hn::Iota(D64(), 0), hn::Set(D64(), first)); }
+
+// One call for each of the kPlaces tiles (or groups) from `place` on.
+HWY_INLINE Words DrawOf(const Schedule& key, uint32_t call, uint64_t place, uint64_t sample) {
   const D64 d;
-  return PhiloxOf({{hn::Set(d, call), places, hn::Set(d, Low32(sample)), hn::Set(d, High32(sample))}}, key);
+  Words words;
+  for (int i = 0; i < kVectors; ++i) {
+    words.word[0].part[i] = hn::Set(d, call);
+    words.word[1].part[i] = CountFrom(place + i * hn::Lanes(d));
+    words.word[2].part[i] = hn::Set(d, Low32(sample));
+    words.word[3].part[i] = hn::Set(d, High32(sample));
+  }
+  for (int round = 0; round < kPhiloxRounds; ++round) PhiloxRound(&words, key.k0[round], key.k1[round]);
+  return words;
 }
 
 HWY_INLINE V Joined(V low, V high) {
@@ -68,17 +88,22 @@ void DrawDigits(const LaneLaw& law, CallKey key, uint32_t group, int64_t count, 
   const D64 d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   const Schedule schedule(key);
-  for (int64_t i = 0; i < count; i += lanes) {
-    const V places = hn::Iota(d, group + static_cast<uint64_t>(i));
-    V low = hn::Zero(d), high = low;
+  for (int64_t i = 0; i < count; i += kPlaces) {
+    Word low, high;
+    for (int v = 0; v < kVectors; ++v) low.part[v] = high.part[v] = hn::Zero(d);
     for (int j = law.num_digit_calls; j >= 1; --j) {
-      const Words w = DrawOf(schedule, static_cast<uint32_t>(j - 1), places, sample);
-      const V r_low = Joined(w.word[0], w.word[1]), r_high = Joined(w.word[2], w.word[3]);
+      const Words w = DrawOf(schedule, static_cast<uint32_t>(j - 1), group + static_cast<uint64_t>(i), sample);
       const bool one = (law.digits >> (7 - j)) & 1;
-      low = one ? hn::Or(low, r_low) : hn::And(low, r_low);
-      high = one ? hn::Or(high, r_high) : hn::And(high, r_high);
+      for (int v = 0; v < kVectors; ++v) {
+        const V r_low = Joined(w.word[0].part[v], w.word[1].part[v]);
+        const V r_high = Joined(w.word[2].part[v], w.word[3].part[v]);
+        low.part[v] = one ? hn::Or(low.part[v], r_low) : hn::And(low.part[v], r_low);
+        high.part[v] = one ? hn::Or(high.part[v], r_high) : hn::And(high.part[v], r_high);
+      }
     }
-    hn::StoreInterleaved2(low, high, d, bits + 2 * i);
+    for (int v = 0; v < kVectors; ++v) {
+      hn::StoreInterleaved2(low.part[v], high.part[v], d, bits + 2 * (i + v * lanes));
+    }
   }
 }
 
@@ -94,63 +119,81 @@ int UsualCalls(const LaneLaw& law) {
 
 // What the usual calls say of some tiles: how many marks each has, and its lanes if it has so many.
 struct Drawn {
-  uint64_t counts[kTilesAtOnce], lanes[4 * kMostCalls][kTilesAtOnce];
+  uint32_t counts[kTilesAtOnce], lanes[4 * kMostCalls][kTilesAtOnce];
 };
+
+// Of tiles, by the first words of their first calls.
+template <class U>
+HWY_INLINE U NumberOfMarks(const LaneLaw& law, U first_word) {
+  const hn::DFromV<U> d;
+  U number = hn::Zero(d);
+  for (int j = 0; j < law.num_thresholds; ++j) {
+    const auto reached = hn::Eq(hn::Max(first_word, hn::Set(d, law.threshold[j])), first_word);
+    number = hn::Sub(number, hn::VecFromMask(d, reached));
+  }
+  return number;
+}
 
 void DrawTiles(const LaneLaw& law, const Schedule& key, uint32_t first_call, int calls, uint64_t tile, int64_t tiles,
                uint64_t sample, Drawn* drawn) {
-  const D64 d;
-  const hn::RebindToSigned<D64> di;
-  constexpr auto kLanes = static_cast<int64_t>(hn::MaxLanes(D64()));
-  const V low_half = hn::Set(d, 0xFFFFFFFFu);
-  for (int64_t i = 0; i < tiles; i += kLanes) {
-    const V places = hn::Iota(d, tile + static_cast<uint64_t>(i));
-    const V first_lanes = hn::ShiftLeft<9>(places);
-    V first_word = hn::Zero(d);
+  const hn::Rebind<uint32_t, D64> d;
+  static_assert(kTilesAtOnce % kPlaces == 0);
+  for (int64_t i = 0; i < tiles; i += kPlaces) {
     for (int c = 0; c < calls; ++c) {
-      const Words w = DrawOf(key, first_call + static_cast<uint32_t>(c), places, sample);
-      if (c == 0) first_word = hn::And(w.word[0], low_half);
-      for (int j = 0; j < 4; ++j) {
-        const V lane = hn::Add(first_lanes, hn::ShiftRight<23>(hn::And(w.word[j], low_half)));
-        hn::StoreU(lane, d, drawn->lanes[4 * c + j] + i);
+      const Words w = DrawOf(key, first_call + static_cast<uint32_t>(c), tile + static_cast<uint64_t>(i), sample);
+      for (int v = 0; v < kVectors; ++v) {
+        const int64_t at = i + v * static_cast<int64_t>(hn::Lanes(d));
+        const auto first_lanes = hn::TruncateTo(d, hn::ShiftLeft<9>(CountFrom(static_cast<uint64_t>(at))));
+        if (c == 0) hn::StoreU(NumberOfMarks(law, hn::TruncateTo(d, w.word[0].part[v])), d, drawn->counts + at);
+        for (int j = 0; j < 4; ++j) {
+          const auto lane = hn::Add(first_lanes, hn::ShiftRight<23>(hn::TruncateTo(d, w.word[j].part[v])));
+          hn::StoreU(lane, d, drawn->lanes[4 * c + j] + at);
+        }
       }
     }
-    V counts = hn::Zero(d);
-    for (int j = 0; j < law.num_thresholds; ++j) {
-      const auto reached = hn::Gt(hn::BitCast(di, first_word), hn::Set(di, int64_t{law.threshold[j]} - 1));
-      counts = hn::Sub(counts, hn::BitCast(d, hn::VecFromMask(di, reached)));
-    }
-    hn::StoreU(counts, d, drawn->counts + i);
   }
 }
 
-// Every lane is written behind the last and stays if it counts: no branch looks at what was drawn. (Vectors could
-// compress; in Highway 1.0.3 each such call copies a table to the stack.)
-uint64_t* DrawRound(const LaneLaw& law, const Schedule& schedule, CallKey key, uint32_t first_call, uint64_t tile,
-                    int64_t tiles, uint64_t sample, uint64_t* marks) {
+// Appends mark j of the tiles that have so many; no branch looks at what was drawn.
+HWY_INLINE uint32_t* AppendMarks(const Drawn& drawn, int j, int64_t tiles, uint32_t* marks) {
+#if HWY_TARGET == HWY_AVX3
+  const hn::CappedTag<uint32_t, kTilesAtOnce> d;
+  static_assert(hn::MaxLanes(d) == kTilesAtOnce);
+  const auto enough = hn::And(hn::FirstN(d, static_cast<size_t>(tiles)),
+                              hn::Gt(hn::LoadU(d, drawn.counts), hn::Set(d, static_cast<uint32_t>(j - 1))));
+  hn::StoreU(hn::Compress(hn::LoadU(d, drawn.lanes[j]), enough), d, marks);  // compressing stores are slow
+  return marks + hn::CountTrue(d, enough);
+#else
+  // Every lane is written behind the last and stays if it counts. (In Highway 1.0.3 each call of Compress copies a
+  // table to the stack.)
+  for (int64_t i = 0; i < tiles; ++i) {
+    *marks = drawn.lanes[j][i];
+    marks += drawn.counts[i] >= static_cast<uint32_t>(j);
+  }
+  return marks;
+#endif
+}
+
+uint32_t* DrawRound(const LaneLaw& law, const Schedule& schedule, CallKey key, uint32_t first_call, uint32_t tile,
+                    int64_t tiles, uint64_t sample, uint32_t* marks) {
   const int calls = UsualCalls(law);
   Drawn drawn;
   DrawTiles(law, schedule, first_call, calls, tile, tiles, sample, &drawn);
   const int most = std::min(4 * calls - 1, law.num_thresholds);
-  for (int j = 1; j <= most; ++j) {
-    for (int64_t i = 0; i < tiles; ++i) {
-      *marks = drawn.lanes[j][i];
-      marks += drawn.counts[i] >= static_cast<uint64_t>(j);
-    }
-  }
+  for (int j = 1; j <= most; ++j) marks = AppendMarks(drawn, j, tiles, marks);
   for (int64_t i = 0; i < tiles && most < law.num_thresholds; ++i) {
     for (int j = 4 * calls; j <= static_cast<int>(drawn.counts[i]); ++j) {
-      const auto at = static_cast<uint32_t>(tile) + static_cast<uint32_t>(i);
-      const Words4 words = Draw(key, first_call + static_cast<uint32_t>(j / 4), at, sample);
-      *marks++ = uint64_t{at} * kTileLanes + (words.word[j % 4] >> 23);
+      const auto at = static_cast<uint32_t>(i);
+      const Words4 words = Draw(key, first_call + static_cast<uint32_t>(j / 4), tile + at, sample);
+      *marks++ = at * kTileLanes + (words.word[j % 4] >> 23);
     }
   }
   return marks;
 }
 
-int64_t DrawMarks(const LaneLaw& law, CallKey key, uint32_t tile, int64_t count, uint64_t sample, uint64_t* marks) {
+int64_t DrawMarks(const LaneLaw& law, CallKey key, uint32_t tile, int64_t count, uint64_t sample, uint32_t* marks) {
   const Schedule schedule(key);
-  uint64_t* end = marks;
+  uint32_t* end = marks;
   for (int round = 0; round < law.rounds; ++round) {
     end = DrawRound(law, schedule, key, static_cast<uint32_t>(16 * round), tile, count, sample, end);
   }

@@ -13,11 +13,10 @@ void DrawDigits(const LaneLaw& law, CallKey key, uint32_t group, int64_t count, 
   for (int64_t i = 0; i < count; ++i) DrawDigitGroup(law, key, group + static_cast<uint32_t>(i), sample, bits + 2 * i);
 }
 
-int64_t DrawMarks(const LaneLaw& law, CallKey key, uint32_t tile, int64_t count, uint64_t sample, uint64_t* marks) {
-  uint64_t* end = marks;
-  for (int64_t i = 0; i < count; ++i) {
-    const auto at = static_cast<uint32_t>(tile + i);
-    ForEachMark(law, key, at, sample, [&](uint32_t lane) { *end++ = uint64_t{at} * kTileLanes + lane; });
+int64_t DrawMarks(const LaneLaw& law, CallKey key, uint32_t tile, int64_t count, uint64_t sample, uint32_t* marks) {
+  uint32_t* end = marks;
+  for (uint32_t i = 0; i < static_cast<uint32_t>(count); ++i) {
+    ForEachMark(law, key, tile + i, sample, [&](uint32_t lane) { *end++ = i * kTileLanes + lane; });
   }
   return end - marks;
 }

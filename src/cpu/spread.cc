@@ -150,9 +150,9 @@ void Spreader::BlocksByPattern(int64_t n, int64_t c0, int64_t c1) const {
   BlockPlaces places = places_;
   places.base = n * mask_.sample_stride;
   places.end_word = (places.base + c1 * map_bits_ + 63) / 64;
-  field_.ForEachBatch(n, c0 * per_channel, c1 * per_channel, [&](uint64_t* lanes, int64_t count) {
-    const int64_t left = field_.kernels->clear_blocks(mask_.bits, pattern_, places, lanes, count, lanes);
-    for (int64_t i = 0; i < left; ++i) ClearBlockOf(n, static_cast<int64_t>(lanes[i]));
+  field_.ForEachBatch(n, c0 * per_channel, c1 * per_channel, [&](uint64_t first, uint32_t* lanes, int64_t count) {
+    const int64_t left = field_.kernels->clear_blocks(mask_.bits, pattern_, places, first, lanes, count, lanes);
+    for (int64_t i = 0; i < left; ++i) ClearBlockOf(n, static_cast<int64_t>(first + lanes[i]));
   });
 }
 
@@ -219,8 +219,7 @@ void Spreader::Interleave(int64_t n) const {
 }
 
 // Channels [c0, c0 + kGroup), positions [first, first + count): each channel's lanes are a row of bits, transposed 64
-// by
-// 64. Rows of a whole map follow each other in the field; others are drawn one by one.
+// by 64. Rows of a whole map follow each other in the field; others are drawn one by one.
 void Spreader::InterleaveGroup(int64_t n, int64_t c0, int64_t first, int64_t count) const {
   constexpr int64_t kRowTiles = kPositions / kTileLanes + 1;
   uint64_t fired[kGroup * kRowTiles * kTileWords + kTilesWords];

@@ -1,5 +1,5 @@
-// Loops over the words of a mask. But for the count, the plain code is the vector code: the compiler makes the vectors,
-// for each target, the portable one included.
+// Loops over the words of a mask. The plain code is the vector code: the compiler makes the vectors, for each target,
+// the portable one included.
 #include <bit>
 
 #include "cpu/kernels.h"
@@ -54,27 +54,25 @@ void Transpose(uint64_t words[64]) {
   }
 }
 
+// Four sums: they do not wait for each other. (Vectors of AVX2 and plain AVX-512 have no count of bits; its substitute
+// by tables is slower than a word's own instruction.)
 int64_t PopCount(const uint64_t* words, int64_t count) {
-  int64_t ones = 0, i = 0;
-#if HWY_TARGET != HWY_SCALAR
-  namespace hn = hwy::HWY_NAMESPACE;
-  const hn::ScalableTag<uint64_t> d;
-  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  auto sums = hn::Zero(d);
-  for (; i + lanes <= count; i += lanes) sums = hn::Add(sums, hn::PopulationCount(hn::LoadU(d, words + i)));
-  ones = static_cast<int64_t>(hn::GetLane(hn::SumOfLanes(d, sums)));
-#endif
-  for (; i < count; ++i) ones += std::popcount(words[i]);
-  return ones;
+  int64_t ones[4] = {}, i = 0;
+  for (; i + 4 <= count; i += 4) {
+    for (int j = 0; j < 4; ++j) ones[j] += std::popcount(words[i + j]);
+  }
+  for (; i < count; ++i) ones[0] += std::popcount(words[i]);
+  return ones[0] + ones[1] + ones[2] + ones[3];
 }
 
 template <int kWords>
-int64_t ClearBlocksOf(uint64_t* bits, const Pattern& pattern, const BlockPlaces& places, const uint64_t* lanes,
-                      int64_t count, uint64_t* left) {
+int64_t ClearBlocksOf(uint64_t* bits, const Pattern& pattern, const BlockPlaces& places, uint64_t first,
+                      const uint32_t* lanes, int64_t count, uint32_t* left) {
   int64_t num_left = 0;
   for (int64_t i = 0; i < count; ++i) {
-    const uint64_t row = Quotient(lanes[i], places.row_magic), channel = Quotient(row, places.channel_magic);
-    const int64_t bit = places.base + static_cast<int64_t>(lanes[i]) + static_cast<int64_t>(row) * places.row_gap +
+    const uint64_t lane = first + lanes[i];
+    const uint64_t row = Quotient(lane, places.row_magic), channel = Quotient(row, places.channel_magic);
+    const int64_t bit = places.base + static_cast<int64_t>(lane) + static_cast<int64_t>(row) * places.row_gap +
                         static_cast<int64_t>(channel) * places.channel_gap;
     if ((bit >> 6) + kWords > places.end_word) {
       left[num_left++] = lanes[i];
@@ -87,9 +85,9 @@ int64_t ClearBlocksOf(uint64_t* bits, const Pattern& pattern, const BlockPlaces&
   return num_left;
 }
 
-int64_t ClearBlocks(uint64_t* bits, const Pattern& pattern, const BlockPlaces& places, const uint64_t* lanes,
-                    int64_t count, uint64_t* left) {
-  return (pattern.words == 4 ? ClearBlocksOf<4> : ClearBlocksOf<8>)(bits, pattern, places, lanes, count, left);
+int64_t ClearBlocks(uint64_t* bits, const Pattern& pattern, const BlockPlaces& places, uint64_t first,
+                    const uint32_t* lanes, int64_t count, uint32_t* left) {
+  return (pattern.words == 4 ? ClearBlocksOf<4> : ClearBlocksOf<8>)(bits, pattern, places, first, lanes, count, left);
 }
 
 void AddWords(Kernels* kernels) {
