@@ -2,7 +2,7 @@
 #
 # CMake does the building (CMakePresets.json); this file only strings commands together. Everything is repeatable, and
 # needs root only where Debian packages are missing.
-.PHONY: build setup test soak lint format docs demo fuzz install package clean
+.PHONY: build setup test soak bench lint format docs demo fuzz install package clean
 .NOTPARALLEL:
 JOBS ?= $(shell nproc)
 PYTHON = .venv/bin/python
@@ -45,6 +45,10 @@ SOAK_MINUTES ?= 30
 SOAK_SEED ?=
 soak: build
 	$(PYTHON) tests/soak.py $(SOAK_MINUTES) $(SOAK_SEED)
+
+# Every line of bench/cases.txt against a copy, on a machine that does nothing else; what it shows is docs/speed.md.
+bench: build
+	$(PYTHON) bench/speed.py
 
 lint: setup
 	$(PYTHON) tests/lint.py

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import re
+import runpy
 import subprocess
 
 import pytest
@@ -71,3 +72,31 @@ def test_an_instruction_set_that_is_not_here_is_an_error():
 def test_portable_kernels_can_be_forced():
     done = run("--seconds", 0, "--case", CASE, DROPKIT_ISA="portable")
     assert done.returncode == 0 and "kernels portable" in done.stdout, done
+
+
+def fake_run(isa, ratios):
+    rows = [
+        {
+            "case": case,
+            "ratio": ratio,
+            "ratio_to_streaming": ratio + 1,
+            "median_us": 1000.0 * ratio,
+            "trusted": ratio < 9,
+        }
+        for case, ratio in ratios.items()
+    ]
+    return {"build": "b", "commit": "c", "cpu": "a processor", "threads": 2, "isa": isa, "results": rows}
+
+
+def test_the_page_of_speeds():
+    speed = runpy.run_path(str(ROOT / "bench" / "speed.py"))
+    plain = "dropblock:block=7@0.1 32,256,56,56 f32 first"
+    small = "dropblock:block=7@0.1 1,1,2,2 f32 first in_place"
+    other = "dropout@0.5 2,3,4,4 bf16 last backward"
+    one = fake_run("avx512", {f"{plain} forward": 0.75, f"{plain} sample": 0.05, small: 0.5, other: 9.5})
+    two = fake_run("avx2", {f"{plain} forward": 0.8})
+    page = speed["page_of"]([one, two])
+    assert "| 32x256x56x56 | 0.75 / 0.80 |  | 0.05 |  |  | 1.75 / 1.80 |" in page
+    assert "| `dropout@0.5` | 2x3x4x4 | bf16 | last | backward | 9.50~ |" in page
+    assert "| 1x1x2x2 | 2^2 | 125000.000 | +0 % |" in page
+    assert "| kernels | avx512 / avx2 |" in page

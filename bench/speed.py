@@ -1,0 +1,155 @@
+"""Writes docs/speed.md: speed.py [RESULT.json [ANOTHER.json]].
+
+Without arguments it runs `build/dropkit bench` on bench/cases.txt, and again with AVX2 where the machine has AVX-512;
+else it takes what such runs wrote with --json. The first table has the plain cases (dropblock:block=7@0.1, f32,
+channels first), a row a shape; the second every other one. With two runs a cell shows both. What `dropkit bench` did
+not trust has a mark. The page is written whole or not at all.
+"""
+
+import datetime
+import json
+import math
+import os
+import pathlib
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "speed.md"
+PLAIN = ("dropblock:block=7@0.1", "f32", "first")
+PASSES = ("forward", "in_place", "sample", "backward", "recompute")
+UNSURE = "~"
+
+HEAD = """# Speed
+
+Written by `make bench`, which runs `dropkit bench` ([bench.md](bench.md)) on every line of `bench/cases.txt` and checks
+each case against the reference first. A number is the median ratio to a copy of the same tensor by the same threads,
+with ordinary stores, in the same run: 1 is what `y = x` costs.
+
+| | |
+|---|---|
+"""
+NOTE = f"""
+`{UNSURE}`: the ratios scatter by more than 15 % of their median, so the number is not to be trusted.
+"""
+
+
+def words_of(row):
+    spec, shape, dtype, layout, task = row["case"].split()
+    return {"spec": spec, "shape": shape, "dtype": dtype, "layout": layout, "pass": task}
+
+
+def is_plain(words):
+    return (words["spec"], words["dtype"], words["layout"]) == PLAIN
+
+
+def shape_text(shape):
+    return shape.replace(",", "x")
+
+
+def number(row, name="ratio"):
+    return f"{row[name]:.2f}" + ("" if row["trusted"] else UNSURE)
+
+
+class Results:
+    """Several runs over the same cases; a cell holds the number of each."""
+
+    def __init__(self, runs):
+        self.runs = [{row["case"]: row for row in run["results"]} for run in runs]
+        self.cases = list(dict.fromkeys(case for run in self.runs for case in run))
+
+    def cell(self, case, name="ratio"):
+        numbers = [number(run[case], name) for run in self.runs if case in run]
+        return " / ".join(numbers)
+
+    def first(self, case):
+        return next(run[case] for run in self.runs if case in run)
+
+
+def table(head, rows):
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows]) + "\n"
+
+
+def plain_table(results):
+    by_shape = {}
+    for case in results.cases:
+        words = words_of({"case": case})
+        if is_plain(words):
+            by_shape.setdefault(words["shape"], {})[words["pass"]] = case
+    rows = []
+    for shape, cases in by_shape.items():
+        if "forward" not in cases:
+            continue
+        cells = [results.cell(cases[name]) if name in cases else "" for name in PASSES]
+        rows.append([shape_text(shape), *cells, results.cell(cases["forward"], "ratio_to_streaming")])
+    return table(["shape", *PASSES, "forward, to a streaming copy"], rows)
+
+
+def other_table(results):
+    rows = []
+    for case in results.cases:
+        words = words_of({"case": case})
+        if not is_plain(words):
+            what = [f"`{words['spec']}`", shape_text(words["shape"]), words["dtype"], words["layout"], words["pass"]]
+            rows.append([*what, results.cell(case)])
+    return table(["case", "shape", "dtype", "channels", "pass", "ratio"], rows)
+
+
+def growth_table(results):
+    """In-place cases of one map size: time per element, and how it differs from the smallest's."""
+    rows, smallest = [], None
+    for case in results.cases:
+        words = words_of({"case": case})
+        elements = math.prod(int(size) for size in words["shape"].split(","))
+        if not (is_plain(words) and words["pass"] == "in_place" and elements & (elements - 1) == 0):
+            continue
+        each = 1e3 * results.first(case)["median_us"] / elements
+        smallest = smallest or each
+        power = f"2^{elements.bit_length() - 1}"
+        rows.append([shape_text(words["shape"]), power, f"{each:.3f}", f"{100 * (each / smallest - 1):+.0f} %"])
+    return table(["shape", "elements", "ns an element, in place", "to the first"], rows) if rows else ""
+
+
+def page_of(runs):
+    results = Results(runs)
+    facts = [
+        ("command", "`make bench`"),
+        ("commit", runs[0]["commit"]),
+        ("build", runs[0]["build"]),
+        ("date", datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d")),
+        ("processor", f"{runs[0]['cpu']}, {runs[0]['threads']} threads"),
+        ("kernels", " / ".join(run["isa"] for run in runs)),
+    ]
+    text = HEAD + "".join(f"| {name} | {value} |\n" for name, value in facts)
+    text += NOTE + f"\n## {PLAIN[0]}, {PLAIN[1]}, channels first\n\n" + plain_table(results)
+    text += "\n## The rest of the family, other types and layouts\n\n" + other_table(results)
+    growth = growth_table(results)
+    return text + (f"\n## Cost grows with the size\n\n{growth}" if growth else "")
+
+
+def measure(isa):
+    """One run of `dropkit bench`; the best kernels of the machine for None."""
+    result = ROOT / "build" / f"bench-{isa or 'best'}.json"
+    environment = {**os.environ, "DROPKIT_ISA": isa} if isa else os.environ
+    subprocess.run(["build/dropkit", "bench", "--json", result], cwd=ROOT, env=environment, check=True)
+    return json.loads(result.read_text(encoding="ascii"))
+
+
+def measure_all():
+    best = measure(None)
+    return [best, measure("avx2")] if best["isa"] == "avx512" else [best]
+
+
+def main(arguments):
+    if len(arguments) > 2:
+        sys.exit(f"speed: {' '.join(arguments)} are given; allowed: up to two results of `dropkit bench --json`")
+    runs = [json.loads(pathlib.Path(name).read_text(encoding="ascii")) for name in arguments] or measure_all()
+    beside = PAGE.with_name(PAGE.name + ".new")
+    beside.write_text(page_of(runs), encoding="ascii")
+    beside.replace(PAGE)
+    print(f"speed: wrote {PAGE.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
