@@ -17,7 +17,7 @@ build: setup
 setup:
 	./setup.sh
 
-# One run of ctest covers the plain and the sanitizer builds, so its last line counts every test.
+# One run of ctest covers the plain build, NEON's (tests/neon.cmake) and the sanitizers', so its last line counts every test.
 test: build lint
 	cmake --build --preset default -j $(JOBS)
 	cmake --preset sanitize

@@ -35,6 +35,9 @@ readonly TO_TEST=(
   "clang clang++"
   "libclang-rt-14-dev /usr/lib/llvm-*/lib/clang/*/lib/*/libclang_rt.fuzzer*.a"
   "valgrind valgrind"
+  "g++-aarch64-linux-gnu aarch64-linux-gnu-g++"
+  "qemu-user qemu-aarch64"
+  "googletest /usr/src/googletest/googletest/CMakeLists.txt"
   "dpkg-dev dpkg-shlibdeps"
   "file file"
   "fonts-dejavu-core /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf"
@@ -71,10 +74,11 @@ absent_to_build() {
 install_packages() {
   export DEBIAN_FRONTEND=noninteractive
   say "installing Debian packages: $*"
+  # Nothing is removed for it: the cross compiler conflicts with gcc-multilib, for one.
   # Package lists may be absent or stale; refreshing them is only worth it once an install failed.
-  apt-get install -y -q --no-install-recommends "$@" </dev/null && return
+  apt-get install -y -q --no-install-recommends --no-remove "$@" </dev/null && return
   say "refreshing the package lists"
-  apt-get update -q </dev/null && apt-get install -y -q --no-install-recommends "$@" </dev/null
+  apt-get update -q </dev/null && apt-get install -y -q --no-install-recommends --no-remove "$@" </dev/null
 }
 
 # All at once, or else one by one: a package that is not there must not keep the others away.
@@ -82,7 +86,7 @@ try_packages() {
   install_packages "$@" && return
   local package
   for package in "$@"; do
-    apt-get install -y -q --no-install-recommends "$package" </dev/null || true
+    apt-get install -y -q --no-install-recommends --no-remove "$package" </dev/null || true
   done
 }
 

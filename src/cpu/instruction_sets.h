@@ -1,10 +1,11 @@
 // Which targets Highway compiles the vector bodies for. A source that includes this is compiled once for each.
 // AVX2 and AVX-512 on x86, NEON on aarch64. Older x86 gets portable.cc: Highway's SSE forms would double the binary for
-// machines from before 2013. No include guard: foreach_target.h includes again by design.
+// machines from before 2013. aarch64's SVE gets NEON: its vectors have no fixed size, and the bodies keep vectors in
+// structures. No include guard: foreach_target.h includes again by design.
 #undef HWY_DISABLED_TARGETS
 #undef HWY_BROKEN_EMU128
 #define HWY_BROKEN_EMU128 1  // the same baseline, HWY_SCALAR, with every compiler
-#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SSE4 | HWY_AVX3_DL)
+#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SSE4 | HWY_AVX3_DL | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128)
 #include "hwy/foreach_target.h"
 
 // For the end of such a source, under HWY_ONCE: function(argument) as compiled for `isa`, one of those built.
