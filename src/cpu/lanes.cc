@@ -26,13 +26,8 @@ using V = hn::Vec<D64>;
 constexpr int kVectors = 2;
 constexpr auto kPlaces = static_cast<int64_t>(kVectors * hn::MaxLanes(D64()));
 
-// Word j of all calls.
-struct Word {
-  V part[kVectors];
-};
-struct Words {
-  Word word[4];
-};
+// Arrays and not structs: the constructors that a struct has unasked are compiled for no target.
+using Words = V[4][kVectors];
 
 HWY_INLINE V TimesLow(V a, uint32_t multiplier) {
   return hn::MulEven(hn::BitCast(D32(), a), hn::Set(D32(), multiplier));
@@ -50,10 +45,9 @@ struct Schedule {
   V k0[kPhiloxRounds], k1[kPhiloxRounds];
 };
 
-HWY_INLINE void PhiloxRound(Words* words, V k0, V k1) {
+HWY_INLINE void PhiloxRound(Words& words, V k0, V k1) {
   for (int i = 0; i < kVectors; ++i) {
-    V &c0 = words->word[0].part[i], &c1 = words->word[1].part[i], &c2 = words->word[2].part[i],
-      &c3 = words->word[3].part[i];
+    V &c0 = words[0][i], &c1 = words[1][i], &c2 = words[2][i], &c3 = words[3][i];
     const V product0 = TimesLow(c0, kPhiloxMultiplier0), product2 = TimesLow(c2, kPhiloxMultiplier2);
     c0 = hn::Xor3(hn::ShiftRight<32>(product2), c1, k0);
     c2 = hn::Xor3(hn::ShiftRight<32>(product0), c3, k1);
@@ -66,17 +60,15 @@ HWY_INLINE void PhiloxRound(Words* words, V k0, V k1) {
 HWY_INLINE V CountFrom(uint64_t first) { return hn::Add(hn::Iota(D64(), 0), hn::Set(D64(), first)); }
 
 // One call for each of the kPlaces tiles (or groups) from `place` on.
-HWY_INLINE Words DrawOf(const Schedule& key, uint32_t call, uint64_t place, uint64_t sample) {
+HWY_INLINE void DrawWords(const Schedule& key, uint32_t call, uint64_t place, uint64_t sample, Words& words) {
   const D64 d;
-  Words words;
   for (int i = 0; i < kVectors; ++i) {
-    words.word[0].part[i] = hn::Set(d, call);
-    words.word[1].part[i] = CountFrom(place + i * hn::Lanes(d));
-    words.word[2].part[i] = hn::Set(d, Low32(sample));
-    words.word[3].part[i] = hn::Set(d, High32(sample));
+    words[0][i] = hn::Set(d, call);
+    words[1][i] = CountFrom(place + static_cast<uint64_t>(i) * hn::Lanes(d));
+    words[2][i] = hn::Set(d, Low32(sample));
+    words[3][i] = hn::Set(d, High32(sample));
   }
-  for (int round = 0; round < kPhiloxRounds; ++round) PhiloxRound(&words, key.k0[round], key.k1[round]);
-  return words;
+  for (int round = 0; round < kPhiloxRounds; ++round) PhiloxRound(words, key.k0[round], key.k1[round]);
 }
 
 HWY_INLINE V Joined(V low, V high) {
@@ -89,21 +81,19 @@ void DrawDigits(const LaneLaw& law, CallKey key, uint32_t group, int64_t count, 
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   const Schedule schedule(key);
   for (int64_t i = 0; i < count; i += kPlaces) {
-    Word low, high;
-    for (int v = 0; v < kVectors; ++v) low.part[v] = high.part[v] = hn::Zero(d);
+    V low[kVectors], high[kVectors];
+    for (int v = 0; v < kVectors; ++v) low[v] = high[v] = hn::Zero(d);
     for (int j = law.num_digit_calls; j >= 1; --j) {
-      const Words w = DrawOf(schedule, static_cast<uint32_t>(j - 1), group + static_cast<uint64_t>(i), sample);
+      Words w;
+      DrawWords(schedule, static_cast<uint32_t>(j - 1), group + static_cast<uint64_t>(i), sample, w);
       const bool one = (law.digits >> (7 - j)) & 1;
       for (int v = 0; v < kVectors; ++v) {
-        const V r_low = Joined(w.word[0].part[v], w.word[1].part[v]);
-        const V r_high = Joined(w.word[2].part[v], w.word[3].part[v]);
-        low.part[v] = one ? hn::Or(low.part[v], r_low) : hn::And(low.part[v], r_low);
-        high.part[v] = one ? hn::Or(high.part[v], r_high) : hn::And(high.part[v], r_high);
+        const V r_low = Joined(w[0][v], w[1][v]), r_high = Joined(w[2][v], w[3][v]);
+        low[v] = one ? hn::Or(low[v], r_low) : hn::And(low[v], r_low);
+        high[v] = one ? hn::Or(high[v], r_high) : hn::And(high[v], r_high);
       }
     }
-    for (int v = 0; v < kVectors; ++v) {
-      hn::StoreInterleaved2(low.part[v], high.part[v], d, bits + 2 * (i + v * lanes));
-    }
+    for (int v = 0; v < kVectors; ++v) hn::StoreInterleaved2(low[v], high[v], d, bits + 2 * (i + v * lanes));
   }
 }
 
@@ -140,13 +130,14 @@ void DrawTiles(const LaneLaw& law, const Schedule& key, uint32_t first_call, int
   static_assert(kTilesAtOnce % kPlaces == 0);
   for (int64_t i = 0; i < tiles; i += kPlaces) {
     for (int c = 0; c < calls; ++c) {
-      const Words w = DrawOf(key, first_call + static_cast<uint32_t>(c), tile + static_cast<uint64_t>(i), sample);
+      Words w;
+      DrawWords(key, first_call + static_cast<uint32_t>(c), tile + static_cast<uint64_t>(i), sample, w);
       for (int v = 0; v < kVectors; ++v) {
         const int64_t at = i + v * static_cast<int64_t>(hn::Lanes(d));
         const auto first_lanes = hn::TruncateTo(d, hn::ShiftLeft<9>(CountFrom(static_cast<uint64_t>(at))));
-        if (c == 0) hn::StoreU(NumberOfMarks(law, hn::TruncateTo(d, w.word[0].part[v])), d, drawn->counts + at);
+        if (c == 0) hn::StoreU(NumberOfMarks(law, hn::TruncateTo(d, w[0][v])), d, drawn->counts + at);
         for (int j = 0; j < 4; ++j) {
-          const auto lane = hn::Add(first_lanes, hn::ShiftRight<23>(hn::TruncateTo(d, w.word[j].part[v])));
+          const auto lane = hn::Add(first_lanes, hn::ShiftRight<23>(hn::TruncateTo(d, w[j][v])));
           hn::StoreU(lane, d, drawn->lanes[4 * c + j] + at);
         }
       }
