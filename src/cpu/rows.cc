@@ -48,13 +48,13 @@ struct F16 {
 struct BF16 {
   using Element = uint16_t;
   using D = hn::Repartition<uint16_t, Wide>;
-  // Nearest even in the upper half of the result, whose lower half is anything.
+  // Nearest even in the upper half of the result, whose lower half is anything. A NaN stays one: gains are finite, so
+  // it came from a bf16 or was made here, and the half that is added has zeros to fall on.
   static HWY_INLINE hn::Vec<WideBits> Rounded(hn::Vec<Wide> value) {
     const WideBits u;
     const auto bits = hn::BitCast(u, value);
-    const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(u, 1u));
-    const auto rounded = hn::Add(bits, hn::Add(odd, hn::Set(u, 0x7FFFu)));
-    return hn::IfThenElse(hn::RebindMask(u, hn::IsNaN(value)), bits, rounded);  // a product's NaN is quiet
+    const auto odd = hn::TestBit(bits, hn::Set(u, 0x10000u));
+    return hn::Add(bits, hn::IfThenElse(odd, hn::Set(u, 0x8000u), hn::Set(u, 0x7FFFu)));
   }
   static HWY_INLINE hn::Vec<D> Scaled(const uint16_t* x, hn::Vec<Wide> gain) {
     const WideBits u;
@@ -62,7 +62,7 @@ struct BF16 {
     const auto both = hn::BitCast(u, hn::LoadU(D(), x));
     const auto upper = Rounded(hn::Mul(hn::BitCast(Wide(), hn::And(both, upper_half)), gain));
     const auto lower = Rounded(hn::Mul(hn::BitCast(Wide(), hn::ShiftLeft<16>(both)), gain));
-    return hn::BitCast(D(), hn::Or(hn::And(upper, upper_half), hn::ShiftRight<16>(lower)));
+    return hn::BitCast(D(), hn::OrAnd(hn::ShiftRight<16>(lower), upper, upper_half));
   }
 };
 
