@@ -12,6 +12,7 @@
 #ifndef DROPKIT_NN_H_
 #define DROPKIT_NN_H_
 
+#include <ATen/core/ivalue.h>
 #include <torch/expanding_array.h>
 #include <torch/nn/cloneable.h>
 #include <torch/nn/pimpl.h>
