@@ -172,6 +172,55 @@ def test_p_on_the_device_is_p():
     assert OPS.drop(x, "dropout", a_key(), 0.1, torch.tensor(float("nan")))[0].isnan().all()
 
 
+class Recomputed(torch.autograd.Function):
+    """The gradient from the key alone, as docs/libtorch.md says: what the graph holds is all that the mask needs."""
+
+    @staticmethod
+    def forward(ctx, x, spec, key, p_device, first_sample):
+        y = OPS.drop(x, spec, key, 0.0, p_device, first_sample)[0]
+        ctx.save_for_backward(key.clone(), p_device.clone())
+        ctx.said = spec, first_sample, is_last(y)
+        return y
+
+    @staticmethod
+    def backward(ctx, grad):
+        key, p_device = ctx.saved_tensors
+        spec, first_sample, last = ctx.said
+        bits, counts = OPS.sample(grad, spec, key, 0.0, p_device, first_sample, last)
+        return OPS.apply(grad, bits, counts, spec, last, True, None, first_sample), None, None, None, None
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("spec", [*SPECS, "dropout:normalize=kept,over=plane", "drop_connect:share=none"])
+def test_the_key_alone_gives_the_gradient_of_stored_bits(spec, dtype):
+    saved = []
+    for x in (an_input(dtype), an_input(dtype).contiguous(memory_format=CHANNELS_LAST), an_input(dtype)[..., ::2]):
+        key, p = a_key(), torch.tensor(0.4)
+        y, bits, counts = OPS.drop(x, spec, key, 0.4, None, 3)
+        for grad in (torch.randn_like(x), torch.ones((), dtype=dtype).expand(x.shape)):
+            saved.clear()
+            leaf = x.detach().requires_grad_()
+            with torch.autograd.graph.saved_tensors_hooks(lambda t: saved.append(t) or t, lambda t: t):
+                recomputed = Recomputed.apply(leaf, spec, key.clone(), p.clone(), 3)
+            assert 0 < sum(tensor.untyped_storage().nbytes() for tensor in saved) <= 64
+            assert torch.equal(y, recomputed)
+            dx = OPS.apply(grad, bits, counts, spec, is_last(y), True, None, 3)
+            assert torch.equal(torch.autograd.grad(recomputed, leaf, grad)[0], dx)
+        dropped = torch.empty_strided(x.shape, x.stride(), dtype=dtype).copy_(x)
+        OPS.drop_(dropped, spec, key, 0.4, None, 3, is_last(y))
+        assert torch.equal(dropped, y)
+
+
+def test_what_the_caller_changes_later_changes_no_gradient():
+    leaf, key, p = an_input().requires_grad_(), a_key(), torch.tensor(0.4)
+    y = Recomputed.apply(leaf, "dropout", key, p, 0)
+    expected = OPS.drop(torch.ones_like(leaf), "dropout", key, 0.4)[0]
+    p.fill_(0.9)
+    key.zero_()
+    y.sum().backward()
+    assert torch.equal(leaf.grad, expected)
+
+
 def test_counts_of_the_whole_batch():
     x = an_input(shape=(8, 3, 10, 10))
     spec = "dropblock:block=3"

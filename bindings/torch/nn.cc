@@ -49,53 +49,89 @@ c10::TypedOperatorHandle<Signature> FindOperator(const char* name) {
   return c10::Dispatcher::singleton().findSchemaOrThrow(name, "").typed<Signature>();
 }
 
-struct Dropped {
-  Tensor y, bits, counts;
+// A call: what is dropped, and what the mask is drawn from.
+struct Draw {
+  c10::IValue spec;  // a string, so that all nodes of a layer share one line
+  double p;
+  Tensor key;
+  int64_t first_sample = 0;
+  bool recompute = false;
+  c10::string_view line() const { return spec.toStringRef(); }
 };
 
-Dropped CallDrop(const Tensor& x, const std::string& spec, const Tensor& key, double p, int64_t first_sample) {
+struct Bits {
+  Tensor words, counts;
+};
+
+std::tuple<Tensor, Bits> CallDrop(const Tensor& x, const Draw& draw) {
   using Signature = std::tuple<Tensor, Tensor, Tensor>(const Tensor&, c10::string_view, const Tensor&, double,
                                                        const std::optional<Tensor>&, int64_t);
   static const auto op = FindOperator<Signature>("dropkit::drop");
-  auto [y, bits, counts] = Call(op, x, c10::string_view(spec), key, p, std::optional<Tensor>(), first_sample);
-  return {y, bits, counts};
+  auto [y, words, counts] = Call(op, x, draw.line(), draw.key, draw.p, std::optional<Tensor>(), draw.first_sample);
+  return {y, {words, counts}};
 }
 
-// What the backward pass keeps: never x.
-struct Saved {
-  Tensor bits, counts;
-  std::string spec;
-  bool channels_last;
-  int64_t first_sample;
-};
+Bits CallSample(const Tensor& x, const Draw& draw, bool channels_last) {
+  using Signature = std::tuple<Tensor, Tensor>(const Tensor&, c10::string_view, const Tensor&, double,
+                                               const std::optional<Tensor>&, int64_t, bool);
+  static const auto op = FindOperator<Signature>("dropkit::sample");
+  auto [words, counts] =
+      Call(op, x, draw.line(), draw.key, draw.p, std::optional<Tensor>(), draw.first_sample, channels_last);
+  return {words, counts};
+}
 
-Tensor CallBackward(const Tensor& grad, const Saved& saved) {
+Tensor CallBackward(const Tensor& grad, const Draw& draw, const Bits& bits, bool channels_last) {
   using Signature = Tensor(const Tensor&, const Tensor&, const Tensor&, c10::string_view, bool, bool,
                            const std::optional<Tensor>&, int64_t, std::optional<int64_t>);
   static const auto op = FindOperator<Signature>("dropkit::apply");
   const bool backward = true;
-  return Call(op, grad, saved.bits, saved.counts, c10::string_view(saved.spec), saved.channels_last, backward,
-              std::optional<Tensor>(), saved.first_sample, std::optional<int64_t>());
+  return Call(op, grad, bits.words, bits.counts, draw.line(), channels_last, backward, std::optional<Tensor>(),
+              draw.first_sample, std::optional<int64_t>());
+}
+
+// What the backward pass keeps, never x: the mask and no key or, to draw it again, the key and no mask.
+struct Saved {
+  Draw draw;
+  Bits bits;
+  bool channels_last;
+};
+
+Tensor Backward(const Tensor& grad, const Saved& saved) {
+  const Bits bits = saved.draw.recompute ? CallSample(grad, saved.draw, saved.channels_last) : saved.bits;
+  return CallBackward(grad, saved.draw, bits, saved.channels_last);
 }
 
 void Save(AutogradContext* context, const Saved& saved) {
-  context->save_for_backward({saved.bits, saved.counts});
-  context->saved_data["spec"] = saved.spec;
+  if (saved.draw.recompute) {
+    context->save_for_backward({saved.draw.key});
+    context->saved_data["p"] = saved.draw.p;
+  } else {
+    context->save_for_backward({saved.bits.words, saved.bits.counts});
+  }
+  context->saved_data["spec"] = saved.draw.spec;
+  context->saved_data["first_sample"] = saved.draw.first_sample;
   context->saved_data["channels_last"] = saved.channels_last;
-  context->saved_data["first_sample"] = saved.first_sample;
 }
 
 Saved Load(AutogradContext* context) {
   const variable_list tensors = context->get_saved_variables();
-  return {tensors[0], tensors[1], context->saved_data["spec"].toStringRef(),
-          context->saved_data["channels_last"].toBool(), context->saved_data["first_sample"].toInt()};
+  auto& data = context->saved_data;
+  Saved saved = {{data["spec"], 0.0, Tensor(), data["first_sample"].toInt()}, {}, data["channels_last"].toBool()};
+  if (tensors.size() == 1) {
+    saved.draw.recompute = true;
+    saved.draw.key = tensors[0];
+    saved.draw.p = data["p"].toDouble();
+  } else {
+    saved.bits = {tensors[0], tensors[1]};
+  }
+  return saved;
 }
 
 // The linear map of the backward pass. It is diagonal, so its own gradient is itself, to any order.
 struct MaskGradient : torch::autograd::Function<MaskGradient> {
   static Tensor forward(AutogradContext* context, const Tensor& grad, const Saved& saved) {
     Save(context, saved);
-    return CallBackward(grad, saved);
+    return Backward(grad, saved);
   }
   static variable_list backward(AutogradContext* context, const variable_list& grads) {
     return {MaskGradient::apply(grads[0], Load(context)), Tensor()};
@@ -103,16 +139,26 @@ struct MaskGradient : torch::autograd::Function<MaskGradient> {
 };
 
 struct DropFunction : torch::autograd::Function<DropFunction> {
-  static Tensor forward(AutogradContext* context, const Tensor& x, const std::string& spec, const Tensor& key, double p,
-                        int64_t first_sample) {
-    const Dropped out = CallDrop(x, spec, key, p, first_sample);
-    Save(context, {out.bits, out.counts, spec, !out.y.is_contiguous(), first_sample});
-    return out.y;
+  static Tensor forward(AutogradContext* context, const Tensor& x, const Draw& draw) {
+    const auto [y, bits] = CallDrop(x, draw);
+    Save(context, {draw, bits, !y.is_contiguous()});
+    return y;
   }
   static variable_list backward(AutogradContext* context, const variable_list& grads) {
-    return {MaskGradient::apply(grads[0], Load(context)), Tensor(), Tensor(), Tensor(), Tensor()};
+    return {MaskGradient::apply(grads[0], Load(context)), Tensor()};
   }
 };
+
+Tensor DropBy(const Tensor& x, const Draw& draw) {
+  if (torch::GradMode::is_enabled() && x.requires_grad()) return DropFunction::apply(x, draw);
+  return std::get<0>(CallDrop(x, draw));
+}
+
+// The caller may change a key of its own before the backward pass.
+Tensor KeyFor(const Tensor& x, const std::optional<Tensor>& key, bool recompute) {
+  if (!key) return functional::new_key(x.device());
+  return recompute ? key->clone() : *key;
+}
 
 void CheckP(double p) { TORCH_CHECK(p >= 0 && p <= 1, "p = ", p, "; allowed: a number from 0 to 1"); }
 
@@ -132,16 +178,13 @@ Tensor LinearPerSample(const Tensor& x, const Tensor& weights) {
   return torch::bmm(x.reshape({samples, rows, inputs}), weights.transpose(1, 2)).reshape(shape);
 }
 
-Tensor ConnectedLinear(const Tensor& x, const Tensor& weight, const Tensor& bias, const Spec& spec,
-                       const std::string& line, double p, const std::optional<Tensor>& key, int64_t first_sample) {
-  if (spec.share == Share::kBatch) {
-    return torch::linear(x, functional::drop(weight, line, p, key, true, first_sample), bias);
-  }
+Tensor ConnectedLinear(const Tensor& x, const Tensor& weight, const Tensor& bias, const Spec& spec, const Draw& draw) {
+  if (spec.share == Share::kBatch) return torch::linear(x, DropBy(weight, draw), bias);
   TORCH_CHECK(x.dim() > 0 && weight.dim() == 2 && x.size(-1) == weight.size(1), "x has shape ", x.sizes(),
               " and weight ", weight.sizes(), "; allowed: x[N, ..., in] and weight[out, in]");
   const int64_t samples = x.dim() > 1 ? x.size(0) : 1;
   const Tensor each = weight.expand({samples, weight.size(0), weight.size(1)});
-  const Tensor y = LinearPerSample(x, functional::drop(each, line, p, key, true, first_sample));
+  const Tensor y = LinearPerSample(x, DropBy(each, draw));
   return bias.defined() ? y + bias : y;
 }
 
@@ -154,23 +197,20 @@ Tensor new_key(torch::Device device) {
 }
 
 Tensor drop(const Tensor& x, std::string_view spec, double p, const std::optional<Tensor>& key, bool training,
-            int64_t first_sample) {
+            int64_t first_sample, bool recompute) {
   CheckP(p);
   Parse(spec);  // a bad spec shows at once, not only when a schedule leaves 0
   if (!training || p == 0) return x;
-  const Tensor used = key ? *key : new_key(x.device());
-  const std::string line(spec);
-  if (torch::GradMode::is_enabled() && x.requires_grad()) return DropFunction::apply(x, line, used, p, first_sample);
-  return CallDrop(x, line, used, p, first_sample).y;
+  return DropBy(x, {std::string(spec), p, KeyFor(x, key, recompute), first_sample, recompute});
 }
 
 Tensor drop_connect(const Tensor& x, const Tensor& weight, const Tensor& bias, double p, std::string_view keys,
-                    const std::optional<Tensor>& key, bool training, int64_t first_sample) {
+                    const std::optional<Tensor>& key, bool training, int64_t first_sample, bool recompute) {
   const std::string line = JoinSpec("drop_connect", "", keys);
   const Spec spec = Parse(line);
   CheckP(p);
   if (!training || p == 0) return torch::linear(x, weight, bias);
-  return ConnectedLinear(x, weight, bias, spec, line, p, key, first_sample);
+  return ConnectedLinear(x, weight, bias, spec, {line, p, KeyFor(weight, key, recompute), first_sample, recompute});
 }
 
 }  // namespace functional
@@ -208,15 +248,17 @@ void Layer::set_p(double p) {
 Tensor Layer::Run(const Tensor& x, bool training) const {
   TORCH_CHECK(dims_ == 0 || x.dim() == dims_, name_, ": x has ", x.dim(), " dimensions (shape ", x.sizes(),
               "); allowed: ", dims_, ", N, C and ", dims_ - 2, " of the map");
-  return functional::drop(x, line_, p_, std::nullopt, Active(training));
+  if (!Active(training)) return x;
+  return DropBy(x, {line_, p_, functional::new_key(x.device()), 0, recompute_});
 }
 
 void Layer::Print(std::ostream& stream) const {
-  stream << "dropkit::nn::" << name_ << "(" << PrintSpec(spec_) << ", p=" << p_ << (mc_ ? ", mc" : "") << ")";
+  stream << "dropkit::nn::" << name_ << "(" << PrintSpec(spec_) << ", p=" << p_ << (mc_ ? ", mc" : "")
+         << (recompute_ ? ", recompute" : "") << ")";
 }
 
 void Layer::Write(torch::serialize::OutputArchive& archive) const {
-  archive.write("spec", c10::IValue(line_));
+  archive.write("spec", line_);
   archive.write("p", c10::IValue(p_));
 }
 
@@ -255,7 +297,7 @@ DropConnectLinearImpl::DropConnectLinearImpl(int64_t in_features, int64_t out_fe
 
 Tensor DropConnectLinearImpl::forward(const Tensor& x) {
   if (!Active(is_training())) return torch::linear(x, weight, bias);
-  return ConnectedLinear(x, weight, bias, spec_, line_, p(), std::nullopt, 0);
+  return ConnectedLinear(x, weight, bias, spec_, {line_, p(), functional::new_key(weight.device()), 0, recompute()});
 }
 
 void DropConnectLinearImpl::reset() {

@@ -12,6 +12,7 @@
 #ifndef DROPKIT_NN_H_
 #define DROPKIT_NN_H_
 
+#include <ATen/core/ivalue.h>
 #include <torch/expanding_array.h>
 #include <torch/nn/cloneable.h>
 #include <torch/nn/pimpl.h>
@@ -39,25 +40,27 @@ namespace functional {
 torch::Tensor new_key(torch::Device device = torch::kCPU);
 
 // x with what `spec` says dropped, differentiable any number of times; saves 1 bit an element, and no x, for the
-// backward pass. Without `key` one is drawn by new_key(x.device()). Not training, or p == 0, returns x itself, and then
-// draws no key. `first_sample` is the index of x's first sample in the global batch. Throws c10::Error.
+// backward pass. `recompute` saves the key, p and first_sample instead (by value, 16 bytes of tensors), and each
+// backward pass draws the mask again: the same gradient bit for bit. Without `key` one is drawn by
+// new_key(x.device()). Not training, or p == 0, returns x itself, and then draws no key. `first_sample` is the index of
+// x's first sample in the global batch. Throws c10::Error.
 torch::Tensor drop(const torch::Tensor& x, std::string_view spec, double p,
                    const std::optional<torch::Tensor>& key = std::nullopt, bool training = true,
-                   int64_t first_sample = 0);
+                   int64_t first_sample = 0, bool recompute = false);
 
 // A linear map of x[N, ..., in] whose weight[out, in] passes through drop_connect:KEYS first. share=batch (the default)
 // draws one mask for all samples; share=none one for each sample, and holds N weights. The bias, which may be
 // undefined, is not dropped.
 torch::Tensor drop_connect(const torch::Tensor& x, const torch::Tensor& weight, const torch::Tensor& bias, double p,
                            std::string_view keys = "", const std::optional<torch::Tensor>& key = std::nullopt,
-                           bool training = true, int64_t first_sample = 0);
+                           bool training = true, int64_t first_sample = 0, bool recompute = false);
 
 }  // namespace functional
 
 // ---------------------------------------------------------------- Modules
 
-// What every dropkit module has: a spec, p, and whether it is active at inference. Not a torch module itself; schedules
-// and tools reach any layer through it (std::dynamic_pointer_cast<Layer>(module)).
+// What every dropkit module has: a spec, p, whether it is active at inference and whether it stores its masks. Not a
+// torch module itself; schedules and tools reach any layer through it (std::dynamic_pointer_cast<Layer>(module)).
 class Layer {
  public:
   virtual ~Layer() = default;
@@ -65,7 +68,9 @@ class Layer {
   void set_p(double p);            // within [0, 1]
   bool mc() const { return mc_; }  // Monte Carlo dropout: active at inference too
   void set_mc(bool mc) { mc_ = mc; }
-  const std::string& spec() const { return line_; }  // the full spec line
+  bool recompute() const { return recompute_; }  // the backward pass draws the mask again: see functional::drop
+  void set_recompute(bool recompute) { recompute_ = recompute; }
+  const std::string& spec() const { return line_.toStringRef(); }  // the full spec line
 
  protected:
   // `name` is for messages. `dims` is the one number of dimensions that x may have, 0 for whatever the spec takes.
@@ -79,13 +84,13 @@ class Layer {
   void Read(torch::serialize::InputArchive& archive);
 
   Spec spec_;
-  std::string line_;
+  c10::IValue line_;  // a string that what is saved for the backward pass shares
 
  private:
   const char* name_;
   double p_;
   int dims_;
-  bool mc_ = false;
+  bool mc_ = false, recompute_ = false;
 };
 
 // The torch side of a Layer that has no parameters. Derived gives the constructor only.

@@ -218,20 +218,19 @@ void ApplySegment(const Job& job, Place place, int64_t first, int64_t count) {
   if (job.noise) FillNoise(job, row, place, step);
 }
 
-// Segments of all rows, in groups of about kSegment elements a task.
-template <typename T>
-void ApplyAll(const Job& job, const Exec& exec) {
-  const Step& inner = job.loop.step[job.loop.dims - 1];
-  const int64_t rows = RowsOf(job.loop);
+// body(where its row starts, first, count) for the segments of all rows, in groups of about kSegment elements a task.
+template <typename Body>
+void ForEachSegment(const Loop& loop, const Exec& exec, Body body) {
+  const Step& inner = loop.step[loop.dims - 1];
   const int64_t segments = (inner.size + kSegment - 1) / kSegment;
-  const int64_t units = rows * segments;
+  const int64_t units = RowsOf(loop) * segments;
   const int64_t units_of_task = std::max<int64_t>(1, kSegment / std::min(kSegment, inner.size));
   RunTasks(exec, (units + units_of_task - 1) / units_of_task, [&](int64_t task) {
     const int64_t end = std::min(units, (task + 1) * units_of_task);
     int64_t unit = task * units_of_task, segment = unit % segments;
-    for (Walk walk(job.loop, unit / segments); unit < end; ++unit) {
+    for (Walk walk(loop, unit / segments); unit < end; ++unit) {
       const int64_t first = segment * kSegment;
-      ApplySegment<T>(job, walk.place(), first, std::min(kSegment, inner.size - first));
+      body(walk.place(), first, std::min(kSegment, inner.size - first));
       if (++segment < segments) continue;
       segment = 0;
       walk.Next();
@@ -248,25 +247,21 @@ int64_t CacheBytes() {
   return bytes;
 }
 
-// Every output is NaN: p was NaN or outside [0, 1] where no Status could say so.
-template <typename T>
-void PoisonAll(const Job& job, const Exec& exec) {
-  const Step& inner = job.loop.step[job.loop.dims - 1];
-  const int64_t rows = RowsOf(job.loop);
-  const T nan = Arithmetic<T>::Store(std::numeric_limits<typename Arithmetic<T>::Wide>::quiet_NaN());
-  RunTasks(exec, rows, [&](int64_t index) {
-    T* y = static_cast<T*>(job.y.data) + Walk(job.loop, index).place().y;
-    for (int64_t i = 0; i < inner.size; ++i) y[i * inner.y] = nan;
-  });
-}
-
 template <typename T>
 void Run(const Job& job, const Exec& exec) {
-  if (*job.mask.threshold > kOne) {
-    PoisonAll<T>(job, exec);
-  } else {
-    ApplyAll<T>(job, exec);
+  if (*job.mask.threshold <= kOne) {
+    ForEachSegment(job.loop, exec, [&](const Place& place, int64_t first, int64_t count) {
+      ApplySegment<T>(job, place, first, count);
+    });
+    return;
   }
+  // Every output is NaN: p was NaN or outside [0, 1] where no Status could say so.
+  const int64_t step = job.loop.step[job.loop.dims - 1].y;
+  const T nan = Arithmetic<T>::Store(std::numeric_limits<typename Arithmetic<T>::Wide>::quiet_NaN());
+  ForEachSegment(job.loop, exec, [&](const Place& place, int64_t first, int64_t count) {
+    T* y = static_cast<T*>(job.y.data) + place.y;
+    for (int64_t i = first; i < first + count; ++i) y[i * step] = nan;
+  });
 }
 
 }  // namespace

@@ -27,6 +27,7 @@ Cut CutIntoTasks(const Plan& plan, const Mask& mask, bool interleaved, const Exe
   const int64_t aligned = unit * (64 / std::gcd<int64_t>(64, unit * cut.plane_bits));
   const int64_t wanted = std::max(cut.planes / (int64_t{4} * MaxThreads(exec)), kLeastBitsOfTask / cut.plane_bits);
   cut.planes_of_task = std::max<int64_t>(1, wanted / aligned) * aligned;
+  if (mask.num_bits <= kLeastBitsOfTask) cut.planes_of_task = cut.planes;  // which `aligned` need not divide
   cut.tasks = (cut.planes + cut.planes_of_task - 1) / cut.planes_of_task;
   return cut;
 }
