@@ -35,9 +35,9 @@ bool Soon(Done done) {
 
 }  // namespace
 
-Pool::Pool(int threads) : threads_(threads) {
+Pool::Pool(int threads) : threads_(threads), shares_(static_cast<size_t>(threads)) {
   try {
-    for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { Work(); });
+    for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { Work(i); });
   } catch (...) {
   }
   for (int started = 0; started < static_cast<int>(workers_.size()); started = started_.load()) started_.wait(started);
@@ -60,23 +60,28 @@ void Pool::Run(int64_t count, void (*task)(void*, int64_t), void* argument) {
   }
   task_ = task;
   argument_ = argument;
-  count_ = count;
-  next_.store(0, std::memory_order_relaxed);
+  for (int i = 0; i < threads_; ++i) {
+    shares_[i].next.store(count * i / threads_, std::memory_order_relaxed);
+    shares_[i].end = count * (i + 1) / threads_;
+  }
   call_.fetch_add(1);
   if (sleepers_.load() > 0) {
     { const std::lock_guard lock(mutex_); }  // whoever is about to sleep either saw the call or is asleep now
     wake_.notify_all();
   }
-  TakeTasks();
+  TakeTasks(0);
   call_.fetch_add(1);
   AwaitWorkers();
 }
 
-void Pool::TakeTasks() {
+void Pool::TakeTasks(int thread) {
   inside_task = true;
-  for (int64_t i = next_.fetch_add(1, std::memory_order_relaxed); i < count_;
-       i = next_.fetch_add(1, std::memory_order_relaxed)) {
-    task_(argument_, i);
+  for (int i = 0; i < threads_; ++i) {
+    Share& share = shares_[(thread + i) % threads_];
+    for (int64_t j = share.next.fetch_add(1, std::memory_order_relaxed); j < share.end;
+         j = share.next.fetch_add(1, std::memory_order_relaxed)) {
+      task_(argument_, j);
+    }
   }
   inside_task = false;
 }
@@ -102,7 +107,7 @@ uint64_t Pool::AwaitCall(uint64_t seen) {
   return stopping_.load() ? 0 : call_.load();
 }
 
-void Pool::Work() {
+void Pool::Work(int thread) {
   started_.fetch_add(1);
   started_.notify_one();
   uint64_t seen = 0;
@@ -111,7 +116,7 @@ void Pool::Work() {
     if (stopping_.load()) return;
     if (!IsNew(call, seen)) continue;  // closed meanwhile
     inside_.fetch_add(1);
-    if (call_.load() == call) TakeTasks();
+    if (call_.load() == call) TakeTasks(thread);
     seen = call;
     inside_.fetch_sub(1);
     if (caller_sleeps_.load()) {

@@ -3,6 +3,9 @@
 // What a call costs is the time until a second thread is at work. A worker that has just finished therefore looks for
 // the next call for some microseconds before it sleeps, and a caller that has run out of tasks waits only for workers
 // that are inside the call: one that wakes too late finds it closed and was not missed.
+//
+// Each thread starts with a share of the tasks of its own, the same part of the work in every call, and then helps the
+// others: what a small tensor's last call left in a core's cache is found there by the next.
 #ifndef DROPKIT_SRC_POOL_H_
 #define DROPKIT_SRC_POOL_H_
 
@@ -26,8 +29,14 @@ class Pool {
   void Run(int64_t count, void (*task)(void*, int64_t), void* argument);
 
  private:
-  void TakeTasks();
-  void Work();
+  // Of one thread: the tasks of its share that nobody took yet. On a cache line of its own.
+  struct alignas(64) Share {
+    std::atomic<int64_t> next{0};
+    int64_t end = 0;
+  };
+
+  void TakeTasks(int thread);
+  void Work(int thread);
   uint64_t AwaitCall(uint64_t seen);
   void AwaitWorkers();
   bool IsNew(uint64_t call, uint64_t seen) const { return (call & 1) != 0 && call != seen; }
@@ -39,11 +48,10 @@ class Pool {
   // the other.
   std::atomic<uint64_t> call_{0};
   std::atomic<int> inside_{0}, started_{0};
-  std::atomic<int64_t> next_{0};
   // Of the open call.
+  std::vector<Share> shares_;
   void (*task_)(void*, int64_t) = nullptr;
   void* argument_ = nullptr;
-  int64_t count_ = 0;
 
   std::mutex mutex_;  // for sleeping only
   std::condition_variable wake_, left_;

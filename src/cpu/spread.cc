@@ -5,6 +5,40 @@
 #include "methods.h"
 
 namespace dropkit::cpu {
+namespace {
+
+void MakePattern(int64_t rows, int64_t columns, int64_t stride, Pattern* pattern) {
+  pattern->words = Pattern::WordsFor(rows, columns, stride);
+  uint64_t dropped[Pattern::kMostWords] = {};
+  for (int64_t j = 0; j < rows; ++j) {
+    for (int64_t k = 0; k < columns; ++k) {
+      const int64_t bit = j * stride + k;
+      dropped[bit >> 6] |= uint64_t{1} << (bit & 63);
+    }
+  }
+  for (int shift = 0; shift < 64; ++shift) {
+    for (int i = 0; i < pattern->words; ++i) {
+      const uint64_t carried = i == 0 ? 0 : (dropped[i - 1] >> 1) >> (63 - shift);
+      pattern->kept[shift * pattern->words + i] = ~(dropped[i] << shift | carried);
+    }
+  }
+}
+
+// The pattern of a block of rows x columns in a map whose rows are `stride` bits apart. Each thread keeps the last one
+// that it made: to fetch another core's takes longer than to sample a small mask.
+const Pattern& PatternOf(int64_t rows, int64_t columns, int64_t stride) {
+  thread_local Pattern pattern;
+  thread_local int64_t made_for[3] = {};
+  if (made_for[0] != rows || made_for[1] != columns || made_for[2] != stride) {
+    MakePattern(rows, columns, stride, &pattern);
+    made_for[0] = rows;
+    made_for[1] = columns;
+    made_for[2] = stride;
+  }
+  return pattern;
+}
+
+}  // namespace
 
 Spreader::Spreader(const Plan& plan, const Field& field, CallKey centres_key, const Mask& mask)
     : plan_(plan),
@@ -22,32 +56,16 @@ Spreader::Spreader(const Plan& plan, const Field& field, CallKey centres_key, co
     stride_[missing + i] = mask.stride[i];
   }
   for (int i = 0; i < 3; ++i) by_positions_[i] = Divider(axis_[i].positions, plan.lanes);
-  if (plan.has_blocks && !interleaved_) MakePattern();
+  if (plan.has_blocks && !interleaved_) FindPlaces();
 }
 
 // For blocks that are never cut off and whose rows of positions are one axis: all but region=whole and 3-D.
-void Spreader::MakePattern() {
+void Spreader::FindPlaces() {
   const Axis &rows = axis_[1], &columns = axis_[2];
-  const int64_t span = (rows.block - 1) * stride_[1] + columns.block;
-  const bool fits = span + 63 <= 64 * Pattern::kMostWords;
   const Divider by_row(columns.positions, plan_.lanes), by_channel(rows.positions, plan_.lanes);
-  if (mask_.spec.method != Method::kDropBlock || mask_.spec.region != Region::kValid || mask_.spatial_dims == 3 ||
-      !fits || !by_row.is_magic() || !by_channel.is_magic())
-    return;
-  pattern_.words = span + 63 <= 256 ? 4 : 8;
-  uint64_t dropped[Pattern::kMostWords] = {};
-  for (int64_t j = 0; j < rows.block; ++j) {
-    for (int64_t k = 0; k < columns.block; ++k) {
-      const int64_t bit = j * stride_[1] + k;
-      dropped[bit >> 6] |= uint64_t{1} << (bit & 63);
-    }
-  }
-  for (int shift = 0; shift < 64; ++shift) {
-    for (int i = 0; i < pattern_.words; ++i) {
-      const uint64_t carried = i == 0 ? 0 : (dropped[i - 1] >> 1) >> (63 - shift);
-      pattern_.kept[shift * pattern_.words + i] = ~(dropped[i] << shift | carried);
-    }
-  }
+  has_pattern_ = mask_.spec.method == Method::kDropBlock && mask_.spec.region == Region::kValid &&
+                 mask_.spatial_dims != 3 && Pattern::WordsFor(rows.block, columns.block, stride_[1]) != 0 &&
+                 by_row.is_magic() && by_channel.is_magic();
   places_ = {0,
              columns.size - columns.positions,
              (rows.size - rows.positions) * columns.size,
@@ -140,18 +158,19 @@ void Spreader::ClearBlockOf(int64_t n, int64_t lane) const {
 }
 
 void Spreader::Blocks(int64_t n, int64_t c0, int64_t c1) const {
-  if (pattern_.words > 0) return BlocksByPattern(n, c0, c1);
+  if (has_pattern_) return BlocksByPattern(n, c0, c1);
   const int64_t per_channel = plan_.lanes_per_channel;
   field_.ForEachFired(n, c0 * per_channel, c1 * per_channel, [&](int64_t lane) { ClearBlockOf(n, lane); });
 }
 
 void Spreader::BlocksByPattern(int64_t n, int64_t c0, int64_t c1) const {
   const int64_t per_channel = plan_.lanes_per_channel;
+  const Pattern& pattern = PatternOf(axis_[1].block, axis_[2].block, stride_[1]);
   BlockPlaces places = places_;
   places.base = n * mask_.sample_stride;
   places.end_word = (places.base + c1 * map_bits_ + 63) / 64;
   field_.ForEachBatch(n, c0 * per_channel, c1 * per_channel, [&](uint64_t first, uint32_t* lanes, int64_t count) {
-    const int64_t left = field_.kernels->clear_blocks(mask_.bits, pattern_, places, first, lanes, count, lanes);
+    const int64_t left = field_.kernels->clear_blocks(mask_.bits, pattern, places, first, lanes, count, lanes);
     for (int64_t i = 0; i < left; ++i) ClearBlockOf(n, static_cast<int64_t>(first + lanes[i]));
   });
 }

@@ -55,7 +55,7 @@ class Spreader {
   void InterleaveSparse(int64_t n) const;
   void InterleaveGroup(int64_t n, int64_t c0, int64_t first, int64_t count) const;
 
-  void MakePattern();
+  void FindPlaces();
   void ClearBlock(int64_t plane, const int64_t first[3], const int64_t last[3]) const;
   bool PlaceOf(int64_t n, int64_t lane, int64_t position, int64_t first[3], int64_t last[3]) const;
   void ClearBlockOf(int64_t n, int64_t lane) const;
@@ -70,7 +70,7 @@ class Spreader {
   Axis axis_[3];                 // missing axes first, so that the last one's cells follow each other
   int64_t stride_[3] = {0, 0, 0};
   Divider by_lanes_per_channel_, by_positions_[3];
-  Pattern pattern_;  // of 1-D and 2-D dropblock with region=valid, where it fits
+  bool has_pattern_ = false;  // 1-D and 2-D dropblock with region=valid, where it fits
   BlockPlaces places_;
 };
 
