@@ -1,11 +1,10 @@
 // Apply on the CPU. Memory plan: the five axes of x, y and the mask are ordered by y's strides and merged where they
 // follow each other, so dense tensors become one long row (one a sample or plane, when gains differ by them); rows are
 // cut into segments, one read and one write an element, the mask's bits read 64 at a time.
-#include <unistd.h>
-
 #include <array>
 #include <bit>
 #include <cmath>
+#include <cstdio>
 #include <cstdlib>
 #include <limits>
 
@@ -238,11 +237,16 @@ void ForEachSegment(const Loop& loop, const Exec& exec, Body body) {
   });
 }
 
-// Of the last-level cache, or a usual size where the system does not tell.
+// Of the last-level cache, or a usual size where Linux does not tell. (sysconf adds up all of a socket's, which one core
+// cannot use.)
 int64_t CacheBytes() {
   static const int64_t bytes = [] {
-    const long told = sysconf(_SC_LEVEL3_CACHE_SIZE);
-    return told > 0 ? int64_t{told} : int64_t{32} << 20;
+    long kilobytes = 0;
+    if (std::FILE* file = std::fopen("/sys/devices/system/cpu/cpu0/cache/index3/size", "r")) {
+      if (std::fscanf(file, "%ldK", &kilobytes) != 1) kilobytes = 0;
+      std::fclose(file);
+    }
+    return kilobytes > 0 ? int64_t{kilobytes} << 10 : int64_t{32} << 20;
   }();
   return bytes;
 }
