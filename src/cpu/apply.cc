@@ -237,8 +237,8 @@ void ForEachSegment(const Loop& loop, const Exec& exec, Body body) {
   });
 }
 
-// Of the last-level cache, or a usual size where Linux does not tell. (sysconf adds up all of a socket's, which one core
-// cannot use.)
+// Of the last-level cache, or a usual size where Linux does not tell. (sysconf adds up all of a socket's, which one
+// core cannot use.)
 int64_t CacheBytes() {
   static const int64_t bytes = [] {
     long kilobytes = 0;
