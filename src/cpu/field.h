@@ -41,14 +41,14 @@ struct Field {
       const int64_t count = std::min(kTilesAtOnce, tiles_end - tile);
       const int64_t fired =
           sparse() ? Marks(n, tile, count, begin, end, batch) : Bits(n, tile, count, begin, end, batch);
-      if (fired > 0) body(static_cast<uint64_t>(tile * kTileLanes), batch, fired);
+      if (fired > 0) body(tile * kTileLanes, batch, fired);
     }
   }
 
   template <typename Body>
   void ForEachFired(int64_t n, int64_t begin, int64_t end, Body body) const {
-    ForEachBatch(n, begin, end, [&](uint64_t first, const uint32_t* fired, int64_t count) {
-      for (int64_t i = 0; i < count; ++i) body(static_cast<int64_t>(first + fired[i]));
+    ForEachBatch(n, begin, end, [&](int64_t first, const uint32_t* fired, int64_t count) {
+      for (int64_t i = 0; i < count; ++i) body(first + fired[i]);
     });
   }
 

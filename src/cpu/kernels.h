@@ -46,17 +46,12 @@ struct Pattern {
   }
 };
 
-// number / divisor by one multiplication, for numbers below 2^32 and magic = ceil(2^64 / divisor); 0 divides by 1.
-inline uint64_t Quotient(uint64_t number, uint64_t magic) {
-  return magic == 0 ? number : static_cast<uint64_t>((static_cast<unsigned __int128>(magic) * number) >> 64);
-}
-
 // Where a lane's block starts in a mask whose planes follow each other, when no block is cut off: with r = lane /
-// row_positions and c = r / rows, bit base + lane + r * row_gap + c * channel_gap.
+// columns and c = r / rows, bit base + lane + r * row_gap + c * channel_gap.
 struct BlockPlaces {
-  int64_t base, row_gap, channel_gap;
-  uint64_t row_magic, channel_magic;  // for Quotient
-  int64_t end_word;                   // of the task: no word from it on is touched
+  static constexpr int64_t kMostPositions = int64_t{1} << 20;  // of columns and rows
+  int64_t base, columns, rows, row_gap, channel_gap;
+  int64_t end_word;  // of the task: no word from it on is touched
 };
 
 struct Kernels {
@@ -68,9 +63,9 @@ struct Kernels {
   // one on, in no order and with repetitions; returns their number. `marks` has kMarksAtOnce places.
   int64_t (*draw_marks)(const LaneLaw& law, CallKey key, uint32_t tile, int64_t count, uint64_t sample,
                         uint32_t* marks);
-  // Clears the blocks of the lanes first + lanes[0 ... count). A block too near end_word is left: its lane goes to
-  // `left`, which may be `lanes`, and whose number returns.
-  int64_t (*clear_blocks)(uint64_t* bits, const Pattern& pattern, const BlockPlaces& places, uint64_t first,
+  // Clears the blocks of the lanes first + lanes[0 ... count), lanes[i] being below 512 kTilesAtOnce. A block too near
+  // end_word is left: its lane goes to `left`, which may be `lanes`, and whose number returns.
+  int64_t (*clear_blocks)(uint64_t* bits, const Pattern& pattern, const BlockPlaces& places, int64_t first,
                           const uint32_t* lanes, int64_t count, uint32_t* left);
   // By element type, in the order of DType.
   void (*apply[4])(const DenseRow& row);

@@ -62,15 +62,14 @@ Spreader::Spreader(const Plan& plan, const Field& field, CallKey centres_key, co
 // For blocks that are never cut off and whose rows of positions are one axis: all but region=whole and 3-D.
 void Spreader::FindPlaces() {
   const Axis &rows = axis_[1], &columns = axis_[2];
-  const Divider by_row(columns.positions, plan_.lanes), by_channel(rows.positions, plan_.lanes);
   has_pattern_ = mask_.spec.method == Method::kDropBlock && mask_.spec.region == Region::kValid &&
                  mask_.spatial_dims != 3 && Pattern::WordsFor(rows.block, columns.block, stride_[1]) != 0 &&
-                 by_row.is_magic() && by_channel.is_magic();
+                 std::max(rows.positions, columns.positions) <= BlockPlaces::kMostPositions;
   places_ = {0,
+             columns.positions,
+             rows.positions,
              columns.size - columns.positions,
              (rows.size - rows.positions) * columns.size,
-             by_row.magic(),
-             by_channel.magic(),
              0};
 }
 
@@ -169,9 +168,9 @@ void Spreader::BlocksByPattern(int64_t n, int64_t c0, int64_t c1) const {
   BlockPlaces places = places_;
   places.base = n * mask_.sample_stride;
   places.end_word = (places.base + c1 * map_bits_ + 63) / 64;
-  field_.ForEachBatch(n, c0 * per_channel, c1 * per_channel, [&](uint64_t first, uint32_t* lanes, int64_t count) {
+  field_.ForEachBatch(n, c0 * per_channel, c1 * per_channel, [&](int64_t first, uint32_t* lanes, int64_t count) {
     const int64_t left = field_.kernels->clear_blocks(mask_.bits, pattern, places, first, lanes, count, lanes);
-    for (int64_t i = 0; i < left; ++i) ClearBlockOf(n, static_cast<int64_t>(first + lanes[i]));
+    for (int64_t i = 0; i < left; ++i) ClearBlockOf(n, first + lanes[i]);
   });
 }
 

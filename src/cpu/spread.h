@@ -20,10 +20,9 @@ class Divider {
  public:
   explicit Divider(int64_t divisor = 1, int64_t largest = 0)
       : divisor_(divisor), magic_(divisor > 1 && (divisor | largest) >> 32 == 0 ? ~uint64_t{0} / divisor + 1 : 0) {}
-  bool is_magic() const { return magic_ != 0 || divisor_ == 1; }
-  uint64_t magic() const { return magic_; }
   int64_t operator()(int64_t number) const {
-    return is_magic() ? static_cast<int64_t>(Quotient(static_cast<uint64_t>(number), magic_)) : number / divisor_;
+    if (magic_ == 0) return divisor_ == 1 ? number : number / divisor_;
+    return static_cast<int64_t>((static_cast<unsigned __int128>(magic_) * static_cast<uint64_t>(number)) >> 64);
   }
 
  private:

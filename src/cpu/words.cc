@@ -1,5 +1,6 @@
 // Loops over the words of a mask. The plain code is the vector code: the compiler makes the vectors, for each target,
 // the portable one included.
+#include <algorithm>
 #include <bit>
 
 #include "cpu/kernels.h"
@@ -65,27 +66,50 @@ int64_t PopCount(const uint64_t* words, int64_t count) {
   return ones[0] + ones[1] + ones[2] + ones[3];
 }
 
-template <int kWords>
-int64_t ClearBlocksOf(uint64_t* bits, const Pattern& pattern, const BlockPlaces& places, uint64_t first,
-                      const uint32_t* lanes, int64_t count, uint32_t* left) {
-  int64_t num_left = 0;
+// Where the blocks of `count` lanes start, in bits from that of lane `first`. A lane is below 2^13, and a quotient of
+// whole numbers below 2^21 is that of floats: half a divisor's part away from the next whole number, it is exact.
+void FindBits(const BlockPlaces& places, int32_t first_column, int32_t first_row, const uint32_t* lanes, int64_t count,
+              int32_t* bits) {
+  const float by_columns = 1.0f / static_cast<float>(places.columns), by_rows = 1.0f / static_cast<float>(places.rows);
+  const auto row_gap = static_cast<int32_t>(places.row_gap), channel_gap = static_cast<int32_t>(places.channel_gap);
   for (int64_t i = 0; i < count; ++i) {
-    const uint64_t lane = first + lanes[i];
-    const uint64_t row = Quotient(lane, places.row_magic), channel = Quotient(row, places.channel_magic);
-    const int64_t bit = places.base + static_cast<int64_t>(lane) + static_cast<int64_t>(row) * places.row_gap +
-                        static_cast<int64_t>(channel) * places.channel_gap;
-    if ((bit >> 6) + kWords > places.end_word) {
-      left[num_left++] = lanes[i];
-      continue;
+    const auto lane = static_cast<int32_t>(lanes[i]);
+    const auto row = static_cast<int32_t>((static_cast<float>(first_column + lane) + 0.5f) * by_columns);
+    const auto channel = static_cast<int32_t>((static_cast<float>(first_row + row) + 0.5f) * by_rows);
+    bits[i] = lane + row * row_gap + channel * channel_gap;
+  }
+}
+
+template <int kWords>
+int64_t ClearBlocksOf(uint64_t* bits, const Pattern& pattern, const BlockPlaces& places, int64_t first_lane,
+                      const uint32_t* lanes, int64_t count, uint32_t* left) {
+  const int64_t first_row = first_lane / places.columns, first_channel = first_row / places.rows;
+  const int64_t first_bit = places.base + first_lane + first_row * places.row_gap + first_channel * places.channel_gap;
+  const auto column = static_cast<int32_t>(first_lane - first_row * places.columns);
+  const auto row = static_cast<int32_t>(first_row - first_channel * places.rows);
+  constexpr int64_t kAtOnce = 64;
+  int32_t found[kAtOnce];
+  int64_t num_left = 0;
+  for (int64_t start = 0; start < count; start += kAtOnce) {
+    const int64_t some = std::min(kAtOnce, count - start);
+    FindBits(places, column, row, lanes + start, some, found);
+    for (int64_t i = 0; i < some; ++i) {
+      const int64_t bit = first_bit + found[i];
+      if ((bit >> 6) + kWords > places.end_word) {
+        left[num_left++] = lanes[start + i];
+        continue;
+      }
+      uint64_t* words = bits + (bit >> 6);
+      const uint64_t* kept = pattern.kept + (bit & 63) * kWords;
+      uint64_t block[kWords];
+      for (int j = 0; j < kWords; ++j) block[j] = words[j] & kept[j];
+      for (int j = 0; j < kWords; ++j) words[j] = block[j];
     }
-    uint64_t* words = bits + (bit >> 6);
-    const uint64_t* kept = pattern.kept + (bit & 63) * kWords;
-    for (int j = 0; j < kWords; ++j) words[j] &= kept[j];
   }
   return num_left;
 }
 
-int64_t ClearBlocks(uint64_t* bits, const Pattern& pattern, const BlockPlaces& places, uint64_t first,
+int64_t ClearBlocks(uint64_t* bits, const Pattern& pattern, const BlockPlaces& places, int64_t first,
                     const uint32_t* lanes, int64_t count, uint32_t* left) {
   return (pattern.words == 4 ? ClearBlocksOf<4> : ClearBlocksOf<8>)(bits, pattern, places, first, lanes, count, left);
 }
@@ -102,12 +126,26 @@ HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 namespace dropkit::cpu {
+
+#if HWY_ARCH_X86
+// Processors after the first with AVX-512 count the bits of a vector at once.
+__attribute__((target("avx512f,avx512vpopcntdq"))) static int64_t PopCountOfVectors(const uint64_t* words,
+                                                                                    int64_t count) {
+  int64_t ones = 0;
+  for (int64_t i = 0; i < count; ++i) ones += std::popcount(words[i]);
+  return ones;
+}
+#endif
+
 void AddWords(Isa isa, Kernels* kernels) {
   if (isa == Isa::kPortable) {
     HWY_STATIC_DISPATCH(AddWords)(kernels);
   } else {
     DROPKIT_CALL_FOR(isa, AddWords, kernels);
   }
+#if HWY_ARCH_X86
+  if (isa == Isa::kAvx512 && __builtin_cpu_supports("avx512vpopcntdq")) kernels->popcount = PopCountOfVectors;
+#endif
 }
 }  // namespace dropkit::cpu
 #endif
