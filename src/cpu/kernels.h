@@ -36,13 +36,13 @@ struct DenseRow {
 // A block as words, at each of the 64 places that its first cell can have in a word: what is kept.
 struct Pattern {
   static constexpr int kMostWords = 8;
-  int words;  // 4 or 8, of which the last are all ones
+  int words;  // 2, 4 or 8, of which the last are all ones
   alignas(64) uint64_t kept[64 * kMostWords];
 
   // For a block of rows x columns in a map whose rows are `stride` bits apart; 0 if it does not fit.
   static int WordsFor(int64_t rows, int64_t columns, int64_t stride) {
     const int64_t bits = (rows - 1) * stride + columns + 63;
-    return bits <= 256 ? 4 : bits <= 64 * kMostWords ? 8 : 0;
+    return bits <= 128 ? 2 : bits <= 256 ? 4 : bits <= 64 * kMostWords ? 8 : 0;
   }
 };
 

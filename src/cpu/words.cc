@@ -111,7 +111,8 @@ int64_t ClearBlocksOf(uint64_t* bits, const Pattern& pattern, const BlockPlaces&
 
 int64_t ClearBlocks(uint64_t* bits, const Pattern& pattern, const BlockPlaces& places, int64_t first,
                     const uint32_t* lanes, int64_t count, uint32_t* left) {
-  return (pattern.words == 4 ? ClearBlocksOf<4> : ClearBlocksOf<8>)(bits, pattern, places, first, lanes, count, left);
+  const auto clear = pattern.words == 2 ? ClearBlocksOf<2> : pattern.words == 4 ? ClearBlocksOf<4> : ClearBlocksOf<8>;
+  return clear(bits, pattern, places, first, lanes, count, left);
 }
 
 void AddWords(Kernels* kernels) {
