@@ -1,116 +1,19 @@
-// Apply on the CPU. Memory plan: the five axes of x, y and the mask are ordered by y's strides and merged where they
-// follow each other, so dense tensors become one long row (one a sample or plane, when gains differ by them); rows are
-// cut into segments, one read and one write an element, the mask's bits read 64 at a time.
-#include <array>
+// Apply on the CPU. Memory plan: rows, as long as x, y and the mask allow (loop.h), are cut into segments, one read and
+// one write an element, the mask's bits read 64 at a time.
 #include <bit>
 #include <cmath>
 #include <cstdio>
-#include <cstdlib>
 #include <limits>
 
 #include "cpu/cpu.h"
 #include "cpu/element.h"
 #include "cpu/kernels.h"
+#include "cpu/loop.h"
 
 namespace dropkit::cpu {
 namespace {
 
 constexpr int64_t kSegment = 1 << 15;  // elements of a task: some 10 microseconds
-
-// ---------------------------------------------------------------- rows
-
-// One axis of the loop: how far a step moves in x, y, the mask, the gains and (for noise) the element's number.
-struct Step {
-  int64_t size, x, y, bit, sample, channel, element;
-};
-
-struct Loop {
-  std::array<Step, 5> step;  // outermost first
-  int dims = 0;
-};
-
-bool Follows(const Step& outer, const Step& inner) {
-  return outer.x == inner.x * inner.size && outer.y == inner.y * inner.size && outer.bit == inner.bit * inner.size &&
-         outer.sample == inner.sample * inner.size && outer.channel == inner.channel * inner.size &&
-         outer.element == inner.element * inner.size;
-}
-
-// Gains by sample or plane, and noise, keep those axes apart from the others; otherwise only memory matters.
-Loop MakeLoop(const Mask& mask, const View& x, const View& y, bool needs_place) {
-  const bool per_sample = mask.spec.over != Over::kTensor && mask.spec.normalize == Normalize::kKept;
-  const int64_t sample = per_sample || needs_place ? 1 : 0;
-  const int64_t channel = per_sample && mask.spec.over == Over::kPlane ? 1 : 0;
-  std::array<Step, 5> all;
-  all[0] = {x.samples, x.sample_stride, y.sample_stride, mask.sample_stride, sample, 0, 0};
-  int64_t cells = 1;
-  for (int i = 2; i >= 0; --i) {
-    all[2 + i] = {x.size[i], x.stride[i], y.stride[i], mask.stride[i], 0, 0, needs_place ? cells : 0};
-    cells *= x.size[i];
-  }
-  all[1] = {x.channels, x.channel_stride, y.channel_stride, mask.channel_stride, 0, channel, needs_place ? cells : 0};
-  for (int i = 1; i < 5; ++i) {  // by insertion: std::stable_sort allocates
-    for (int j = i; j > 0 && std::llabs(all[j - 1].y) < std::llabs(all[j].y); --j) std::swap(all[j - 1], all[j]);
-  }
-  Loop loop;
-  for (const Step& step : all) {
-    if (step.size == 1) continue;
-    if (loop.dims > 0 && Follows(loop.step[loop.dims - 1], step)) {
-      const int64_t size = loop.step[loop.dims - 1].size;
-      loop.step[loop.dims - 1] = step;
-      loop.step[loop.dims - 1].size *= size;
-    } else {
-      loop.step[loop.dims++] = step;
-    }
-  }
-  if (loop.dims == 0) loop.step[loop.dims++] = {1, 1, 1, 1, 0, 0, 0};
-  return loop;
-}
-
-struct Place {
-  int64_t x = 0, y = 0, bit = 0, sample = 0, channel = 0, element = 0;
-  void Move(const Step& step, int64_t times) {
-    x += times * step.x;
-    y += times * step.y;
-    bit += times * step.bit;
-    sample += times * step.sample;
-    channel += times * step.channel;
-    element += times * step.element;
-  }
-};
-
-int64_t RowsOf(const Loop& loop) {
-  int64_t rows = 1;
-  for (int i = 0; i + 1 < loop.dims; ++i) rows *= loop.step[i].size;
-  return rows;
-}
-
-// From row to row without a division each: short rows cost little else.
-class Walk {
- public:
-  Walk(const Loop& loop, int64_t row) : loop_(loop) {
-    for (int i = loop.dims - 2; i >= 0; --i) {
-      at_[i] = row % loop.step[i].size;
-      place_.Move(loop.step[i], at_[i]);
-      row /= loop.step[i].size;
-    }
-  }
-  const Place& place() const { return place_; }
-  void Next() {
-    for (int i = loop_.dims - 2; i >= 0; --i) {
-      place_.Move(loop_.step[i], 1);
-      if (++at_[i] < loop_.step[i].size) return;
-      place_.Move(loop_.step[i], -at_[i]);
-      at_[i] = 0;
-    }
-  }
-
- private:
-  const Loop& loop_;
-  Place place_;
-  std::array<int64_t, 5> at_{};
-};
-
-// ---------------------------------------------------------------- kernels
 
 // What every row of a call shares.
 struct Job {
@@ -141,6 +44,20 @@ template <typename T>
 void ApplyDense(const Job& job, const Row<T>& row, const uint64_t* bits) {
   job.kernels.apply[static_cast<int>(job.x.dtype)](
       {row.x, row.y, row.count, bits, row.bit, row.gain, job.fill, job.past_cache});
+}
+
+// The row starts at element `first` of one whose bits start at `bit`.
+template <typename T>
+void ApplyGathered(const Job& job, Row<T> row, int64_t bit, int64_t first) {
+  constexpr int64_t kAtOnce = 4096;
+  uint64_t gathered[kAtOnce / 64];
+  const int64_t end = first + row.count;
+  row.bit = 0;
+  for (; first < end; first += row.count, row.x += row.count, row.y += row.count) {
+    row.count = std::min(kAtOnce, end - first);
+    GatherBits(job.loop, job.mask.bits, bit, first, row.count, gathered);
+    ApplyDense(job, row, gathered);
+  }
 }
 
 template <typename T>
@@ -193,7 +110,8 @@ void ApplyMovingGain(const Job& job, Row<T> row, const Place& place, const Step&
 template <typename T>
 void ApplySegment(const Job& job, Place place, int64_t first, int64_t count) {
   using Wide = typename Arithmetic<T>::Wide;
-  const Step& step = job.loop.step[job.loop.dims - 1];
+  const Step& step = job.loop.inner();
+  const int64_t row_bit = place.bit;
   place.Move(step, first);
   const double gain = job.gain_per_row ? KeptGain(KeptFor(job.mask, place.sample, place.channel)) : job.gain;
   const Row<T> row = {static_cast<const T*>(job.x.data) + place.x,
@@ -205,7 +123,9 @@ void ApplySegment(const Job& job, Place place, int64_t first, int64_t count) {
                       step.bit,
                       static_cast<Wide>(gain),
                       Arithmetic<T>::Store(static_cast<Wide>(job.fill))};
-  if (job.gain_moves) {
+  if (job.loop.part_size > 0) {
+    ApplyGathered(job, row, row_bit, first);
+  } else if (job.gain_moves) {
     ApplyMovingGain(job, row, place, step);
   } else if (row.bit_step == 0) {
     ApplyUniform(job, row, GetBit(job.mask.bits, row.bit));
@@ -220,9 +140,9 @@ void ApplySegment(const Job& job, Place place, int64_t first, int64_t count) {
 // body(where its row starts, first, count) for the segments of all rows, in groups of about kSegment elements a task.
 template <typename Body>
 void ForEachSegment(const Loop& loop, const Exec& exec, Body body) {
-  const Step& inner = loop.step[loop.dims - 1];
+  const Step& inner = loop.inner();
   const int64_t segments = (inner.size + kSegment - 1) / kSegment;
-  const int64_t units = RowsOf(loop) * segments;
+  const int64_t units = loop.rows() * segments;
   const int64_t units_of_task = std::max<int64_t>(1, kSegment / std::min(kSegment, inner.size));
   RunTasks(exec, (units + units_of_task - 1) / units_of_task, [&](int64_t task) {
     const int64_t end = std::min(units, (task + 1) * units_of_task);
@@ -260,7 +180,7 @@ void Run(const Job& job, const Exec& exec) {
     return;
   }
   // Every output is NaN: p was NaN or outside [0, 1] where no Status could say so.
-  const int64_t step = job.loop.step[job.loop.dims - 1].y;
+  const int64_t step = job.loop.inner().y;
   const T nan = Arithmetic<T>::Store(std::numeric_limits<typename Arithmetic<T>::Wide>::quiet_NaN());
   ForEachSegment(job.loop, exec, [&](const Place& place, int64_t first, int64_t count) {
     T* y = static_cast<T*>(job.y.data) + place.y;
@@ -279,7 +199,7 @@ Status Apply(const Mask& mask, Pass pass, const View& x, const View& y, const Ex
   Job job{mask, x, y, MakeLoop(mask, x, y, noise), ChosenKernels()};
   job.past_cache = x.data != y.data && 2 * mask.total * static_cast<int64_t>(SizeOf(x.dtype)) > CacheBytes();
   job.gain_per_row = spec.normalize == Normalize::kKept && spec.over != Over::kTensor;
-  const Step& inner = job.loop.step[job.loop.dims - 1];
+  const Step& inner = job.loop.inner();
   job.gain_moves = job.gain_per_row && (inner.sample != 0 || inner.channel != 0);
   if (!job.gain_per_row && *mask.threshold <= kOne) {
     const Coverage coverage = CoverageIn(spec, plan, exec);
