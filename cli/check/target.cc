@@ -4,7 +4,7 @@
 namespace dropkit::check {
 
 bool RunsOnHostMemory(const std::string& backend) {
-  for (const char* known : {"cpu", "avx2", "avx512", "neon", "reference"}) {
+  for (const char* known : {"cpu", "avx2", "avx512", "avx512_bf16", "neon", "reference"}) {
     if (backend == known) return true;
   }
   return false;

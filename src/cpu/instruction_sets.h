@@ -12,7 +12,7 @@
 #undef DROPKIT_CALL_FOR
 #if HWY_ARCH_X86
 #define DROPKIT_CALL_FOR(isa, function, argument) \
-  ((isa) == Isa::kAvx512 ? N_AVX3::function(argument) : N_AVX2::function(argument))
+  ((isa) == Isa::kAvx2 ? N_AVX2::function(argument) : N_AVX3::function(argument))
 #elif HWY_ARCH_ARM_A64
 #define DROPKIT_CALL_FOR(isa, function, argument) (static_cast<void>(isa), N_NEON::function(argument))
 #else

@@ -38,7 +38,11 @@ std::vector<Candidate> Candidates() {
   const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
                       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
                       __builtin_cpu_supports("avx512cd");
-  return {{Isa::kAvx512, "avx512", avx512}, {Isa::kAvx2, "avx2", avx2}, {Isa::kPortable, "portable", true}};
+  const bool bf16 = avx512 && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vpopcntdq");
+  return {{Isa::kAvx512Bf16, "avx512_bf16", bf16},
+          {Isa::kAvx512, "avx512", avx512},
+          {Isa::kAvx2, "avx2", avx2},
+          {Isa::kPortable, "portable", true}};
 #elif defined(__aarch64__)
   return {{Isa::kNeon, "neon", true}, {Isa::kPortable, "portable", true}};
 #else
@@ -56,6 +60,9 @@ Kernels TableOf(const Candidate& candidate) {
     AddLanes(candidate.isa, &kernels);
     AddRows(candidate.isa, &kernels);
   }
+#if defined(__x86_64__)
+  if (candidate.isa == Isa::kAvx512Bf16) AddAvx512Bf16(&kernels);
+#endif
   return kernels;
 }
 

@@ -80,7 +80,8 @@ struct Kernels {
 
 // The tables that this machine can run, best first; the last is portable.
 const std::vector<Kernels>& RunnableKernels();
-// An error if the environment's DROPKIT_ISA is not portable, avx2, avx512 or neon, or one that this machine lacks.
+// An error if the environment's DROPKIT_ISA is not portable, avx2, avx512, avx512_bf16 or neon, or one that this
+// machine lacks.
 Status CheckKernels();
 // The table in use: the one of DROPKIT_ISA, or the best.
 const Kernels& ChosenKernels();
@@ -88,11 +89,12 @@ const Kernels& ChosenKernels();
 void UseKernels(const Kernels* kernels);
 
 // Each fills its part of a table; in lanes.cc, rows.cc, words.cc and portable.cc.
-enum class Isa { kPortable, kAvx2, kAvx512, kNeon };
+enum class Isa { kPortable, kAvx2, kAvx512, kAvx512Bf16, kNeon };
 void AddLanes(Isa isa, Kernels* kernels);
 void AddRows(Isa isa, Kernels* kernels);
 void AddWords(Isa isa, Kernels* kernels);
 void AddPortable(Kernels* kernels);
+void AddAvx512Bf16(Kernels* kernels);  // after the parts of AVX-512
 
 }  // namespace dropkit::cpu
 

@@ -128,25 +128,12 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace dropkit::cpu {
 
-#if HWY_ARCH_X86
-// Processors after the first with AVX-512 count the bits of a vector at once.
-__attribute__((target("avx512f,avx512vpopcntdq"))) static int64_t PopCountOfVectors(const uint64_t* words,
-                                                                                    int64_t count) {
-  int64_t ones = 0;
-  for (int64_t i = 0; i < count; ++i) ones += std::popcount(words[i]);
-  return ones;
-}
-#endif
-
 void AddWords(Isa isa, Kernels* kernels) {
   if (isa == Isa::kPortable) {
     HWY_STATIC_DISPATCH(AddWords)(kernels);
   } else {
     DROPKIT_CALL_FOR(isa, AddWords, kernels);
   }
-#if HWY_ARCH_X86
-  if (isa == Isa::kAvx512 && __builtin_cpu_supports("avx512vpopcntdq")) kernels->popcount = PopCountOfVectors;
-#endif
 }
 }  // namespace dropkit::cpu
 #endif
