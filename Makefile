@@ -49,7 +49,8 @@ soak: build
 # Other implementations beside this one, on a quiet machine; PEERS="--dtype bf16 --json FILE" are options of the script.
 PEERS ?=
 PEERS_PYTHON = build/peers-venv/bin/python
-peers: build build/peers-venv/complete
+peers: setup build/peers-venv/complete
+	cmake --preset default -DDROPKIT_TORCH=ON
 	cmake --build --preset default -j $(JOBS) --target dropkit_shared dropkit_torch
 	$(PEERS_PYTHON) bench/peers.py $(PEERS)
 

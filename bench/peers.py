@@ -96,18 +96,26 @@ def row_of(entry, tensors, library, seconds):
     except contestants.Missing as error:
         return row | {"missing": str(error)}
     try:
-        row["dropped"] = outcomes.check(contestant, tensors)
+        return row | checked_and_timed(contestant, tensors, seconds)
     except outcomes.Wrong as error:
-        if contestant.drawn:
-            raise outcomes.Wrong(f"{entry.name}: {error}; nothing of it was timed") from None
-        row["wrong"] = str(error)
+        raise outcomes.Wrong(f"{entry.name}: {error}; nothing of it was timed") from None
     except Exception as error:
         if contestant.drawn:
             raise
         return row | {"failed": contestants.first_line(error)}
-    row["forward"] = measure(contestant.forward, tensors, contestant.wake, seconds)
-    row["forward_backward"] = measure(contestant.both, tensors, contestant.wake, seconds)
-    return row
+
+
+def checked_and_timed(contestant, tensors, seconds):
+    told = {}
+    try:
+        told["dropped"] = outcomes.check(contestant, tensors)
+    except outcomes.Wrong as error:
+        if contestant.drawn:
+            raise
+        told["wrong"] = str(error)
+    for name, work in (("forward", contestant.forward), ("forward_backward", contestant.both)):
+        told[name] = measure(work, tensors, contestant.wake, seconds)
+    return told
 
 
 def line_of(row):
@@ -173,6 +181,17 @@ def replace_file(path, text):
             raise
 
 
+def rows_of(shape, dtype, entries, library, seconds):
+    """Prints each row when it is there. The memory goes when the function ends."""
+    print(f"\n{shape} {dtype}\n{HEAD}")
+    tensors = contestants.Tensors([int(size) for size in shape.split(",")], contestants.DTYPES[dtype])
+    rows = []
+    for entry in entries:
+        rows.append({"shape": shape, "dtype": dtype} | row_of(entry, tensors, library, seconds))
+        print(line_of(rows[-1]), flush=True)
+    return rows
+
+
 def run(options):
     torch.set_num_threads(options.threads)
     library = contestants.load_library(options.threads)
@@ -193,12 +212,7 @@ def run(options):
     print(f"{names}; p = {contestants.P}, block {contestants.BLOCK}")
     for dtype in options.dtype:
         for shape in options.shapes:
-            print(f"\n{shape} {dtype}\n{HEAD}")
-            tensors = contestants.Tensors([int(size) for size in shape.split(",")], contestants.DTYPES[dtype])
-            for entry in entries:
-                row = row_of(entry, tensors, library, options.seconds)
-                report["results"].append({"shape": shape, "dtype": dtype} | row)
-                print(line_of(row), flush=True)
+            report["results"] += rows_of(shape, dtype, entries, library, options.seconds)
     if options.json:
         replace_file(options.json, json.dumps(report, indent=1) + "\n")
 
@@ -252,7 +266,7 @@ def main(arguments):
         os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
         try:
             run(options)
-        except (contestants.Missing, outcomes.Wrong, OSError, ValueError, MemoryError) as error:
+        except (contestants.Missing, outcomes.Wrong, OSError, ValueError, RuntimeError, MemoryError) as error:
             sys.exit(f"peers: {error}")
 
 
