@@ -261,8 +261,9 @@ def read_options(arguments):
 def main(arguments):
     options = read_options(arguments)
     with tempfile.TemporaryDirectory(prefix="dropkit-peers-") as folder:
-        # What torch.compile builds goes there, by this process alone: idle helpers would share the cores.
+        # What torch.compile builds goes there, all of it, by this process alone: idle helpers would share the cores.
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = folder
+        os.environ["TORCHINDUCTOR_CPP_CACHE_PRECOMPILE_HEADERS"] = "0"
         os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
         try:
             run(options)

@@ -30,8 +30,8 @@ def nothing_is_installed(monkeypatch):
     """Modules that cannot be imported, whether they are there or not; torch's threads are as they were afterwards."""
     for name in MODULES:
         monkeypatch.setitem(sys.modules, name, None)
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "replaced by the script")
-    monkeypatch.setenv("TORCHINDUCTOR_COMPILE_THREADS", "replaced by the script")
+    for name in ("CACHE_DIR", "COMPILE_THREADS", "CPP_CACHE_PRECOMPILE_HEADERS"):
+        monkeypatch.setenv(f"TORCHINDUCTOR_{name}", "replaced by the script")
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
