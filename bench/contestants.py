@@ -24,7 +24,6 @@ BLOCK = 7
 SPEC = f"dropblock:block={BLOCK}"
 DTYPES = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
 CODES = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}  # DROPKIT_F32 ...
-ENOUGH_TO_SHARE = (4, 32, 28, 28)  # torch and dropkit use a second thread from 2^15 elements on
 CHANNELS_FIRST = 0
 FORWARD, BACKWARD = 0, 1
 
@@ -53,6 +52,9 @@ class Tensors:
     def copy(self):
         self.y.copy_(self.x)
 
+    def copy_by_libc(self):
+        ctypes.memmove(self.y.data_ptr(), self.x.data_ptr(), self.x.nbytes)
+
 
 @dataclasses.dataclass
 class Contestant:
@@ -60,8 +62,7 @@ class Contestant:
     both: typing.Callable[[], tuple[torch.Tensor, torch.Tensor]]  # y and dx
     # What drew the last y and its gradient, for dropkit: (keep as a tensor of bools, the gain said). None for others.
     drawn: typing.Callable[[], tuple[torch.Tensor, float]] | None = None
-    # For one that has threads of its own: wakes them, and wakes torch's, each by a little work on other memory.
-    wake: tuple[typing.Callable, typing.Callable] | None = None
+    own_threads: bool = False  # else torch's
     drops: bool = True
 
 
@@ -136,8 +137,8 @@ class CDrop:
 
 
 def preallocated(tensors, library):
-    drop, other = CDrop(library, tensors), Tensors(ENOUGH_TO_SHARE, torch.float32)
-    return Contestant(drop.forward, drop.both, drop.drawn, wake=(CDrop(library, other).forward, other.copy))
+    drop = CDrop(library, tensors)
+    return Contestant(drop.forward, drop.both, drop.drawn, own_threads=True)
 
 
 class DropFunction(torch.autograd.Function):

@@ -29,9 +29,13 @@ FEWEST_PAIRS = 3
 USUAL_PAIRS = 15  # where they fit into MOST_TIMES the seconds asked for
 MOST_TIMES = 4
 TOO_NOISY = 0.15  # of the ratio: its interquartile range
-# torch's idle threads spin for some milliseconds before they sleep, on the cores that dropkit's own threads want. After
-# it both sides' threads are woken before the clock, as a call that follows another finds them.
+# On a busy machine torch's threads can wait for each other for a whole time slice at every call, all alike: ratios then
+# scatter little and mean nothing. The copy shows it: it takes many times what libc's memmove takes on one thread.
+MOST_OF_LIBC, SLACK = 2, 50e-6
+# torch's idle threads spin for some milliseconds before they sleep, on the cores that dropkit's own threads want. A
+# pause leaves caches cold and threads asleep, so calls without the clock follow it, and as many copies before the copy.
 PAUSE = 0.02
+AFTER_PAUSE = 3
 HEAD = (
     f"{'forward':>26}  {'forward + backward':>26}\n"
     + "  ".join([f"{'ratio':>8} {'spread':>6} {'us':>10}"] * 2)
@@ -49,14 +53,18 @@ def seconds_of(work):
     return time.perf_counter() - start
 
 
+def repeat(work, times):
+    for _ in range(times):
+        work()
+
+
 def quantile(values, q):
     return sorted(values)[math.floor(q * (len(values) - 1) + 0.5)]
 
 
-def measure(work, tensors, wake, seconds):
+def measure(work, tensors, own_threads, seconds):
     """Pairs of calls, one of the work and one of the copy."""
     calls, copies = [], []
-    wake_own, wake_torch = wake or (None, None)
     start = time.perf_counter()
 
     def more():
@@ -65,22 +73,27 @@ def measure(work, tensors, wake, seconds):
         return len(calls) < FEWEST_PAIRS or few or spent < seconds
 
     while more():
-        if wake:
+        if own_threads:
             time.sleep(PAUSE)
-            wake_own()
+            repeat(work, AFTER_PAUSE)
         calls.append(seconds_of(work))
-        if wake:
-            wake_torch()
+        if own_threads:
+            repeat(tensors.copy, AFTER_PAUSE)
         copies.append(seconds_of(tensors.copy))
     ratios = [call / copy for call, copy in zip(calls, copies)]
     ratio = statistics.median(ratios)
     spread = (quantile(ratios, 0.75) - quantile(ratios, 0.25)) / ratio
+    copy = statistics.median(copies)
+    libc = statistics.median(seconds_of(tensors.copy_by_libc) for _ in range(USUAL_PAIRS))
+    doubt = "TOO NOISY" if spread > TOO_NOISY else "COPY TOO SLOW" if copy > MOST_OF_LIBC * libc + SLACK else None
     return {
         "ratio": ratio,
         "spread": spread,
-        "trusted": spread <= TOO_NOISY,
+        "trusted": doubt is None,
+        "doubt": doubt,
         "median_us": 1e6 * statistics.median(calls),
-        "copy_us": 1e6 * statistics.median(copies),
+        "copy_us": 1e6 * copy,
+        "libc_us": 1e6 * libc,
         "pairs": len(calls),
     }
 
@@ -114,7 +127,7 @@ def checked_and_timed(contestant, tensors, seconds):
             raise
         told["wrong"] = str(error)
     for name, work in (("forward", contestant.forward), ("forward_backward", contestant.both)):
-        told[name] = measure(work, tensors, contestant.wake, seconds)
+        told[name] = measure(work, tensors, contestant.own_threads, seconds)
     return told
 
 
@@ -125,7 +138,7 @@ def line_of(row):
             return f"{'-':>8}{'':68}{who}  {word.upper()}: {row[word]}"
     parts = [row["forward"], row["forward_backward"]]
     cells = ["{ratio:8.3f} {spread:6.1%} {median_us:10.1f}".format(**part) for part in parts]
-    notes = [f"  {name} TOO NOISY to trust" for name, part in zip(("forward", "both"), parts) if not part["trusted"]]
+    notes = [f"  {name} {part['doubt']} to trust" for name, part in zip(("forward", "both"), parts) if part["doubt"]]
     if "wrong" in row:
         notes.append(f"  WRONG: {row['wrong']}")
     dropped = f"{row['dropped']:8.4f}" if "dropped" in row else f"{'-':>8}"

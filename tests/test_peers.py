@@ -92,9 +92,10 @@ def test_what_is_not_there_is_named_and_the_rest_is_timed(run):
         parts = [done.rows[name][which] for which in ("forward", "forward_backward")]
         for part in parts:
             assert part["pairs"] == 3 and part["median_us"] > 0 and part["copy_us"] > 0 and part["ratio"] > 0
-            assert part["trusted"] == (part["spread"] <= 0.15)
+            assert part["libc_us"] > 0 and not (part["trusted"] and part["spread"] > 0.15)
+            assert part["trusted"] == (part["doubt"] is None)
         (line,) = [line for line in done.out.splitlines() if f"  {name} (" in line]
-        assert line.count("TOO NOISY") == sum(not part["trusted"] for part in parts)
+        assert line.count(" to trust") == sum(not part["trusted"] for part in parts)
     assert done.rows["clone"]["dropped"] == 0 and all(0 < done.rows[name]["dropped"] < 0.3 for name in OWN[:-1])
     assert {"build", "commit", "cpu", "threads", "case", "date"} <= set(done.report)
     assert done.report["versions"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
@@ -217,6 +218,55 @@ def test_a_gain_that_is_not_the_counts_is_found(gain):
 @pytest.mark.parametrize("n, known", [(7, 0.1000), (14, 0.0929), (28, 0.0939), (56, 0.0946)])
 def test_the_theory_gives_the_fractions_that_are_known(n, known):
     assert outcomes.expected_drop(n, n)[0] == pytest.approx(known, abs=5e-5)
+
+
+# ---------------------------------------------------------------- the clock
+
+
+class Clockwork:
+    """Work and copies that take as long as they are told to."""
+
+    def __init__(self, monkeypatch, call, copy, libc):
+        self.now, self.turn = 0.0, 0
+        monkeypatch.setattr(peers.time, "perf_counter", lambda: self.now)
+        monkeypatch.setattr(peers.time, "sleep", self.advance)
+        self.call, self.copy, self.copy_by_libc = (functools.partial(self.take, times) for times in (call, copy, libc))
+
+    def advance(self, seconds):
+        self.now += seconds
+
+    def take(self, times):
+        self.turn += 1
+        self.advance(times[self.turn // 2 % len(times)])
+
+
+@pytest.mark.parametrize(
+    "call, copy, libc, doubt",
+    [
+        ([0.8], [1.0], [1.2], None),
+        ([0.8], [1.0], [0.4], "COPY TOO SLOW"),
+        ([0.8, 1.6], [1.0], [1.2], "TOO NOISY"),
+    ],
+)
+def test_what_is_not_to_be_trusted(monkeypatch, call, copy, libc, doubt):
+    clock = Clockwork(monkeypatch, call, copy, libc)
+    part = peers.measure(clock.call, clock, False, 10)
+    assert part["doubt"] == doubt and part["trusted"] == (doubt is None)
+    if len(call) == 1:
+        assert part["ratio"] == pytest.approx(0.8) and part["spread"] == pytest.approx(0, abs=1e-9)
+        assert part["median_us"] == pytest.approx(0.8e6) and part["copy_us"] == pytest.approx(1e6)
+
+
+@pytest.mark.parametrize("seconds, pairs", [(0, 3), (1, 3), (5, 12), (9, 15), (36, 20)])
+def test_slow_calls_are_few(monkeypatch, seconds, pairs):
+    clock = Clockwork(monkeypatch, [0.8], [1.0], [1.2])
+    assert peers.measure(clock.call, clock, False, seconds)["pairs"] == pairs
+
+
+def test_calls_on_own_threads_follow_a_pause_and_calls(monkeypatch):
+    clock = Clockwork(monkeypatch, [0.8], [1.0], [1.2])
+    peers.measure(clock.call, clock, True, 0)
+    assert clock.turn == 3 * (4 + 4) + 15 and clock.now == pytest.approx(3 * (0.02 + 4 * 0.8 + 4 * 1.0) + 15 * 1.2)
 
 
 # ---------------------------------------------------------------- what is refused
