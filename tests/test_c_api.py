@@ -1,5 +1,6 @@
 # dropkit_c.h from a language without its header: the shared library loaded by ctypes, on numpy's memory. Shows that the
-# structs are plain enough to be spelled by hand, and that their sizes and fields are those of the header.
+# structs are plain enough to be spelled by hand (bench/dropkit_c.py), and that their sizes and fields are those of the
+# header.
 #
 # DROPKIT_SHARED names the library, else it is build/libdropkit.so.
 
@@ -10,8 +11,10 @@ import re
 import threading
 import zlib
 
+import dropkit_c
 import numpy as np
 import pytest
+from dropkit_c import Counts, Exec, Gain, Mask, ParallelFor, View, Words
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 HEADER = (ROOT / "include" / "dropkit" / "dropkit_c.h").read_text()
@@ -19,73 +22,10 @@ SHARED = os.environ.get("DROPKIT_SHARED") or str(ROOT / "build" / "libdropkit.so
 FORWARD, BACKWARD = 0, 1
 DTYPES = {np.dtype(np.float32): 0, np.dtype(np.float16): 1, np.dtype(np.float64): 3}
 
-Words = ctypes.POINTER(ctypes.c_uint64)
-Counts = ctypes.POINTER(ctypes.c_int64)
-Task = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)
-ParallelFor = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, Task, ctypes.c_void_p)
-
-
-class View(ctypes.Structure):
-    _fields_ = [
-        ("data", ctypes.c_void_p),
-        ("samples", ctypes.c_int64),
-        ("channels", ctypes.c_int64),
-        ("size", ctypes.c_int64 * 3),
-        ("sample_stride", ctypes.c_int64),
-        ("channel_stride", ctypes.c_int64),
-        ("stride", ctypes.c_int64 * 3),
-        ("first_sample", ctypes.c_int64),
-        ("dtype", ctypes.c_int32),
-        ("spatial_dims", ctypes.c_int32),
-    ]
-
-
-class Exec(ctypes.Structure):
-    _fields_ = [
-        ("backend", ctypes.c_char_p),
-        ("stream", ctypes.c_void_p),
-        ("scratch", ctypes.c_void_p),
-        ("scratch_bytes", ctypes.c_size_t),
-        ("parallel_for", ParallelFor),
-        ("context", ctypes.c_void_p),
-        ("max_threads", ctypes.c_int32),
-        ("reserved", ctypes.c_int32),
-    ]
-
-
-class Mask(ctypes.Structure):
-    _fields_ = [
-        ("spec", ctypes.c_char * 256),
-        ("bits", Words),
-        ("threshold", Words),
-        ("kept", Counts),
-        ("key", Words),
-        ("num_bits", ctypes.c_int64),
-        ("num_words", ctypes.c_int64),
-        ("num_kept", ctypes.c_int64),
-        ("total", ctypes.c_int64),
-        ("samples", ctypes.c_int64),
-        ("channels", ctypes.c_int64),
-        ("size", ctypes.c_int64 * 3),
-        ("first_sample", ctypes.c_int64),
-        ("sample_stride", ctypes.c_int64),
-        ("channel_stride", ctypes.c_int64),
-        ("stride", ctypes.c_int64 * 3),
-        ("spatial_dims", ctypes.c_int32),
-        ("reserved", ctypes.c_int32),
-    ]
-
-
-class Gain(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_double) for name in "abcd"]
-
 
 @pytest.fixture(scope="module")
 def library():
-    loaded = ctypes.CDLL(SHARED)
-    for name in ("dropkit_last_error", "dropkit_version", "dropkit_build_info"):
-        getattr(loaded, name).restype = ctypes.c_char_p
-    return loaded
+    return dropkit_c.load(SHARED)
 
 
 def view_of(array):
@@ -112,8 +52,7 @@ class Dropper:
         self.mask.threshold = self.threshold.ctypes.data_as(Words)
 
     def call(self, name, *arguments):
-        if getattr(self.library, name)(*arguments) != 0:
-            raise ValueError(self.library.dropkit_last_error().decode())
+        dropkit_c.call(self.library, name, *arguments)
 
     def sample(self, p, key, x, run=None):
         self.key = (ctypes.c_uint64 * 2)(*key)
