@@ -12,6 +12,7 @@ namespace dropkit::cpu {
 namespace {
 
 constexpr int64_t kLeastBitsOfTask = 1 << 14;  // below this much work a task costs more than it saves
+constexpr int64_t kMostBitsOfTask = 1 << 18;   // a first cache: a task passes over its words three times
 
 // How the planes of the mask (its own: shared axes count once) are cut into tasks.
 struct Cut {
@@ -25,7 +26,8 @@ Cut CutIntoTasks(const Plan& plan, const Mask& mask, bool interleaved, const Exe
   cut.planes = mask.num_bits / cut.plane_bits;
   const int64_t unit = interleaved ? cut.channels : 1;  // planes that must stay together
   const int64_t aligned = unit * (64 / std::gcd<int64_t>(64, unit * cut.plane_bits));
-  const int64_t wanted = std::max(cut.planes / (int64_t{4} * MaxThreads(exec)), kLeastBitsOfTask / cut.plane_bits);
+  const int64_t even = cut.planes / (int64_t{4} * MaxThreads(exec));
+  const int64_t wanted = std::clamp(even, kLeastBitsOfTask / cut.plane_bits, kMostBitsOfTask / cut.plane_bits);
   cut.planes_of_task = std::max<int64_t>(1, wanted / aligned) * aligned;
   if (mask.num_bits <= kLeastBitsOfTask) cut.planes_of_task = cut.planes;  // which `aligned` need not divide
   cut.tasks = (cut.planes + cut.planes_of_task - 1) / cut.planes_of_task;
