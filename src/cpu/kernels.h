@@ -46,12 +46,12 @@ struct Pattern {
   }
 };
 
-// Where a lane's block starts in a mask whose planes follow each other, when no block is cut off: with r = lane /
-// columns and c = r / rows, bit base + lane + r * row_gap + c * channel_gap.
+// Where a lane's block starts, when no block is cut off: with r = lane / columns and c = r / rows, bit
+// base + lane * lane_gap + r * row_gap + c * channel_gap.
 struct BlockPlaces {
   static constexpr int64_t kMostPositions = int64_t{1} << 20;  // of columns and rows
-  int64_t base, columns, rows, row_gap, channel_gap;
-  int64_t end_word;  // of the task: no word from it on is touched
+  int64_t base, columns, rows, lane_gap, row_gap, channel_gap;
+  int64_t end_word;  // of the task: clear_blocks touches no word from it on
 };
 
 struct Kernels {
@@ -67,6 +67,9 @@ struct Kernels {
   // end_word is left: its lane goes to `left`, which may be `lanes`, and whose number returns.
   int64_t (*clear_blocks)(uint64_t* bits, const Pattern& pattern, const BlockPlaces& places, int64_t first,
                           const uint32_t* lanes, int64_t count, uint32_t* left);
+  // Clears their first cells alone. All of a sample's bits are fewer than 2^31.
+  void (*clear_first_cells)(uint64_t* bits, const BlockPlaces& places, int64_t first, const uint32_t* lanes,
+                            int64_t count);
   // By element type, in the order of DType.
   void (*apply[4])(const DenseRow& row);
   // y = x with full-width loads and stores, around the cache if asked: what `dropkit bench` measures against.

@@ -56,20 +56,22 @@ Spreader::Spreader(const Plan& plan, const Field& field, CallKey centres_key, co
     stride_[missing + i] = mask.stride[i];
   }
   for (int i = 0; i < 3; ++i) by_positions_[i] = Divider(axis_[i].positions, plan.lanes);
-  if (plan.has_blocks && !interleaved_) FindPlaces();
+  if (plan.has_blocks) FindPlaces();
 }
 
 // For blocks that are never cut off and whose rows of positions are one axis: all but region=whole and 3-D.
 void Spreader::FindPlaces() {
   const Axis &rows = axis_[1], &columns = axis_[2];
-  has_pattern_ = mask_.spec.method == Method::kDropBlock && mask_.spec.region == Region::kValid &&
-                 mask_.spatial_dims != 3 && Pattern::WordsFor(rows.block, columns.block, stride_[1]) != 0 &&
-                 std::max(rows.positions, columns.positions) <= BlockPlaces::kMostPositions;
+  has_places_ = mask_.spec.method == Method::kDropBlock && mask_.spec.region == Region::kValid &&
+                mask_.spatial_dims != 3 && channels_ * map_bits_ >> 31 == 0 &&
+                std::max(rows.positions, columns.positions) <= BlockPlaces::kMostPositions;
+  has_pattern_ = has_places_ && !interleaved_ && Pattern::WordsFor(rows.block, columns.block, stride_[1]) != 0;
   places_ = {0,
              columns.positions,
              rows.positions,
-             columns.size - columns.positions,
-             (rows.size - rows.positions) * columns.size,
+             stride_[2],
+             stride_[1] - columns.positions * stride_[2],
+             mask_.channel_stride - rows.positions * stride_[1],
              0};
 }
 
@@ -200,6 +202,13 @@ void Spreader::GrowBlocks(int64_t n0, int64_t n1) const {
 // Of dropblock with region=valid: lanes are first cells.
 void Spreader::ClearFirstCells(int64_t n) const {
   const int64_t base = n * mask_.sample_stride;
+  if (has_places_) {
+    BlockPlaces places = places_;
+    places.base = base;
+    return field_.ForEachBatch(n, 0, plan_.lanes, [&](int64_t first, const uint32_t* lanes, int64_t count) {
+      field_.kernels->clear_first_cells(mask_.bits, places, first, lanes, count);
+    });
+  }
   const int64_t planes = axis_[0].positions, rows = axis_[1].positions, columns = axis_[2].positions;
   field_.ForEachFired(n, 0, plan_.lanes, [&](int64_t lane) {
     const int64_t row = by_positions_[2](lane), plane = by_positions_[1](row), channel = by_positions_[0](plane);

@@ -69,7 +69,8 @@ class Spreader {
   Axis axis_[3];                 // missing axes first, so that the last one's cells follow each other
   int64_t stride_[3] = {0, 0, 0};
   Divider by_lanes_per_channel_, by_positions_[3];
-  bool has_pattern_ = false;  // 1-D and 2-D dropblock with region=valid, where it fits
+  bool has_places_ = false;   // 1-D and 2-D dropblock with region=valid, within the limits of BlockPlaces
+  bool has_pattern_ = false;  // and planes follow each other, and a block fits one
   BlockPlaces places_;
 };
 

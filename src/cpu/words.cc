@@ -14,29 +14,30 @@
 HWY_BEFORE_NAMESPACE();
 namespace dropkit::cpu::HWY_NAMESPACE {
 
-// From the last word down, so that what is read has its old value: it lies below, or is the word itself. In blocks that
-// are read before they are written, since a compiler cannot see that.
+// From the last word down, so that what is read has its old value: it lies below, or is the word itself.
 void AndShifted(uint64_t* bits, int64_t words, int64_t shift) {
-  constexpr int64_t kBlock = 8;
   const int64_t whole = shift / 64;
   const int rest = static_cast<int>(shift % 64);
-  const auto moved = [&](int64_t i) {
+  int64_t i = words;
+#if HWY_TARGET != HWY_SCALAR
+  namespace hn = hwy::HWY_NAMESPACE;
+  const hn::ScalableTag<uint64_t> d;
+  constexpr auto kLanes = static_cast<int64_t>(hn::MaxLanes(hn::ScalableTag<uint64_t>()));
+  for (; i - kLanes > whole; i -= kLanes) {
+    uint64_t* to = bits + i - kLanes;
+    auto moved = hn::LoadU(d, to - whole);
+    if (rest != 0) {
+      const auto below = hn::LoadU(d, to - whole - 1);
+      moved = hn::Or(hn::ShiftLeftSame(moved, rest), hn::ShiftRightSame(below, 64 - rest));
+    }
+    hn::StoreU(hn::And(hn::LoadU(d, to), moved), d, to);
+  }
+#endif
+  for (--i; i >= whole; --i) {
     const uint64_t high = bits[i - whole] << rest;
     const uint64_t low = i > whole ? (bits[i - whole - 1] >> 1) >> (63 - rest) : LowMask(rest);
-    return high | low;
-  };
-  int64_t i = words;
-  for (; i - kBlock > whole; i -= kBlock) {
-    uint64_t block[kBlock];
-    const uint64_t* from = bits + i - kBlock - whole;
-    if (rest == 0) {
-      for (int64_t j = 0; j < kBlock; ++j) block[j] = from[j];
-    } else {
-      for (int64_t j = 0; j < kBlock; ++j) block[j] = from[j] << rest | from[j - 1] >> (64 - rest);
-    }
-    for (int64_t j = 0; j < kBlock; ++j) bits[i - kBlock + j] &= block[j];
+    bits[i] &= high | low;
   }
-  for (--i; i >= whole; --i) bits[i] &= moved(i);
 }
 
 // Hacker's Delight, 7-3: exchange the off-diagonal blocks of halves, quarters, ... down to single bits.
@@ -66,47 +67,61 @@ int64_t PopCount(const uint64_t* words, int64_t count) {
   return ones[0] + ones[1] + ones[2] + ones[3];
 }
 
-// Where the blocks of `count` lanes start, in bits from that of lane `first`. A lane is below 2^13, and a quotient of
-// whole numbers below 2^21 is that of floats: half a divisor's part away from the next whole number, it is exact.
+// Where the blocks of `count` lanes start, in bits from that of lane `first`; less than 2^31 away, so sums may wrap. A
+// lane is below 2^13, and a quotient of whole numbers below 2^21 is that of floats: half a divisor's part away from the
+// next whole number, it is exact.
 void FindBits(const BlockPlaces& places, int32_t first_column, int32_t first_row, const uint32_t* lanes, int64_t count,
               int32_t* bits) {
   const float by_columns = 1.0f / static_cast<float>(places.columns), by_rows = 1.0f / static_cast<float>(places.rows);
-  const auto row_gap = static_cast<int32_t>(places.row_gap), channel_gap = static_cast<int32_t>(places.channel_gap);
+  const auto lane_gap = static_cast<uint32_t>(places.lane_gap), row_gap = static_cast<uint32_t>(places.row_gap),
+             channel_gap = static_cast<uint32_t>(places.channel_gap);
   for (int64_t i = 0; i < count; ++i) {
     const auto lane = static_cast<int32_t>(lanes[i]);
     const auto row = static_cast<int32_t>((static_cast<float>(first_column + lane) + 0.5f) * by_columns);
     const auto channel = static_cast<int32_t>((static_cast<float>(first_row + row) + 0.5f) * by_rows);
-    bits[i] = lane + row * row_gap + channel * channel_gap;
+    bits[i] = static_cast<int32_t>(lanes[i] * lane_gap + static_cast<uint32_t>(row) * row_gap +
+                                   static_cast<uint32_t>(channel) * channel_gap);
+  }
+}
+
+// body(i, bit) for the blocks of the lanes first_lane + lanes[i].
+template <typename Body>
+void ForEachBlock(const BlockPlaces& places, int64_t first_lane, const uint32_t* lanes, int64_t count, Body body) {
+  const int64_t first_row = first_lane / places.columns, first_channel = first_row / places.rows;
+  const int64_t first_bit =
+      places.base + first_lane * places.lane_gap + first_row * places.row_gap + first_channel * places.channel_gap;
+  const auto column = static_cast<int32_t>(first_lane - first_row * places.columns);
+  const auto row = static_cast<int32_t>(first_row - first_channel * places.rows);
+  constexpr int64_t kAtOnce = 64;
+  int32_t found[kAtOnce];
+  for (int64_t start = 0; start < count; start += kAtOnce) {
+    const int64_t some = std::min(kAtOnce, count - start);
+    FindBits(places, column, row, lanes + start, some, found);
+    for (int64_t i = 0; i < some; ++i) body(start + i, first_bit + found[i]);
   }
 }
 
 template <int kWords>
 int64_t ClearBlocksOf(uint64_t* bits, const Pattern& pattern, const BlockPlaces& places, int64_t first_lane,
                       const uint32_t* lanes, int64_t count, uint32_t* left) {
-  const int64_t first_row = first_lane / places.columns, first_channel = first_row / places.rows;
-  const int64_t first_bit = places.base + first_lane + first_row * places.row_gap + first_channel * places.channel_gap;
-  const auto column = static_cast<int32_t>(first_lane - first_row * places.columns);
-  const auto row = static_cast<int32_t>(first_row - first_channel * places.rows);
-  constexpr int64_t kAtOnce = 64;
-  int32_t found[kAtOnce];
   int64_t num_left = 0;
-  for (int64_t start = 0; start < count; start += kAtOnce) {
-    const int64_t some = std::min(kAtOnce, count - start);
-    FindBits(places, column, row, lanes + start, some, found);
-    for (int64_t i = 0; i < some; ++i) {
-      const int64_t bit = first_bit + found[i];
-      if ((bit >> 6) + kWords > places.end_word) {
-        left[num_left++] = lanes[start + i];
-        continue;
-      }
-      uint64_t* words = bits + (bit >> 6);
-      const uint64_t* kept = pattern.kept + (bit & 63) * kWords;
-      uint64_t block[kWords];
-      for (int j = 0; j < kWords; ++j) block[j] = words[j] & kept[j];
-      for (int j = 0; j < kWords; ++j) words[j] = block[j];
+  ForEachBlock(places, first_lane, lanes, count, [&](int64_t i, int64_t bit) {
+    if ((bit >> 6) + kWords > places.end_word) {
+      left[num_left++] = lanes[i];
+      return;
     }
-  }
+    uint64_t* words = bits + (bit >> 6);
+    const uint64_t* kept = pattern.kept + (bit & 63) * kWords;
+    uint64_t block[kWords];
+    for (int j = 0; j < kWords; ++j) block[j] = words[j] & kept[j];
+    for (int j = 0; j < kWords; ++j) words[j] = block[j];
+  });
   return num_left;
+}
+
+void ClearFirstCells(uint64_t* bits, const BlockPlaces& places, int64_t first_lane, const uint32_t* lanes,
+                     int64_t count) {
+  ForEachBlock(places, first_lane, lanes, count, [&](int64_t, int64_t bit) { ClearBit(bits, bit); });
 }
 
 int64_t ClearBlocks(uint64_t* bits, const Pattern& pattern, const BlockPlaces& places, int64_t first,
@@ -117,6 +132,7 @@ int64_t ClearBlocks(uint64_t* bits, const Pattern& pattern, const BlockPlaces& p
 
 void AddWords(Kernels* kernels) {
   kernels->clear_blocks = ClearBlocks;
+  kernels->clear_first_cells = ClearFirstCells;
   kernels->and_shifted = AndShifted;
   kernels->transpose = Transpose;
   kernels->popcount = PopCount;
