@@ -32,6 +32,9 @@ with ordinary stores, in the same run: 1 is what `y = x` costs.
 NOTE = f"""
 `{UNSURE}`: the ratios scatter by more than 15 % of their median, so the number is not to be trusted.
 """
+FLOOR = """In copies. The floor is the cheaper of the two copies, ordinary or around the cache; applying is the backward
+pass with stored bits; the rest is what a whole call has beyond its two parts, mostly a mask that left the first cache.
+"""
 
 
 def words_of(row):
@@ -71,16 +74,19 @@ def table(head, rows):
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows]) + "\n"
 
 
-def plain_table(results):
+def plain_cases(results):
+    """Shape to pass to case, of the shapes that have a forward pass."""
     by_shape = {}
     for case in results.cases:
         words = words_of({"case": case})
         if is_plain(words):
             by_shape.setdefault(words["shape"], {})[words["pass"]] = case
+    return {shape: cases for shape, cases in by_shape.items() if "forward" in cases}
+
+
+def plain_table(results):
     rows = []
-    for shape, cases in by_shape.items():
-        if "forward" not in cases:
-            continue
+    for shape, cases in plain_cases(results).items():
         cells = [results.cell(cases[name]) if name in cases else "" for name in PASSES]
         rows.append([shape_text(shape), *cells, results.cell(cases["forward"], "ratio_to_streaming")])
     return table(["shape", *PASSES, "forward, to a streaming copy"], rows)
@@ -96,6 +102,20 @@ def other_table(results):
     return table(["case", "shape", "dtype", "channels", "pass", "ratio"], rows)
 
 
+def floor_table(results):
+    """What a forward pass takes above the cheaper of the two copies, in copies, by the first run."""
+    rows = []
+    for shape, cases in plain_cases(results).items():
+        if not {"sample", "backward"} <= set(cases):
+            continue
+        forward = results.first(cases["forward"])
+        sample, apply = (results.first(cases[name])["ratio"] for name in ("sample", "backward"))
+        floor = min(1.0, forward["ratio"] / forward["ratio_to_streaming"])
+        parts = [floor, apply - floor, sample, forward["ratio"] - apply - sample, forward["ratio"]]
+        rows.append([shape_text(shape), *(f"{part:.2f}" for part in parts)])
+    return table(["shape", "floor", "applying above it", "sampling", "the rest", "forward"], rows)
+
+
 def growth_table(results):
     """In-place cases of one map size: time per element, and how it differs from the smallest's."""
     rows, smallest = [], None
@@ -107,8 +127,9 @@ def growth_table(results):
         each = 1e3 * results.first(case)["median_us"] / elements
         smallest = smallest or each
         power = f"2^{elements.bit_length() - 1}"
-        rows.append([shape_text(words["shape"]), power, f"{each:.3f}", f"{100 * (each / smallest - 1):+.0f} %"])
-    return table(["shape", "elements", "ns an element, in place", "to the first"], rows) if rows else ""
+        change = f"{100 * (each / smallest - 1):+.0f} %"
+        rows.append([shape_text(words["shape"]), power, f"{each:.3f}", change, results.cell(case)])
+    return table(["shape", "elements", "ns an element, in place", "to the first", "ratio"], rows) if rows else ""
 
 
 def page_of(runs):
@@ -123,6 +144,7 @@ def page_of(runs):
     ]
     text = HEAD + "".join(f"| {name} | {value} |\n" for name, value in facts)
     text += NOTE + f"\n## {PLAIN[0]}, {PLAIN[1]}, channels first\n\n" + plain_table(results)
+    text += "\n## What is left above the floor\n\n" + FLOOR + "\n" + floor_table(results)
     text += "\n## The rest of the family, other types and layouts\n\n" + other_table(results)
     growth = growth_table(results)
     return text + (f"\n## Cost grows with the size\n\n{growth}" if growth else "")

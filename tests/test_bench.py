@@ -93,10 +93,12 @@ def test_the_page_of_speeds():
     plain = "dropblock:block=7@0.1 32,256,56,56 f32 first"
     small = "dropblock:block=7@0.1 1,1,2,2 f32 first in_place"
     other = "dropout@0.5 2,3,4,4 bf16 last backward"
-    one = fake_run("avx512", {f"{plain} forward": 0.75, f"{plain} sample": 0.05, small: 0.5, other: 9.5})
+    ratios = {f"{plain} forward": 0.75, f"{plain} sample": 0.05, f"{plain} backward": 0.7, small: 0.5, other: 9.5}
+    one = fake_run("avx512", ratios)
     two = fake_run("avx2", {f"{plain} forward": 0.8})
     page = speed["page_of"]([one, two])
-    assert "| 32x256x56x56 | 0.75 / 0.80 |  | 0.05 |  |  | 1.75 / 1.80 |" in page
+    assert "| 32x256x56x56 | 0.75 / 0.80 |  | 0.05 | 0.70 |  | 1.75 / 1.80 |" in page
     assert "| `dropout@0.5` | 2x3x4x4 | bf16 | last | backward | 9.50~ |" in page
-    assert "| 1x1x2x2 | 2^2 | 125000.000 | +0 % |" in page
+    assert "| 1x1x2x2 | 2^2 | 125000.000 | +0 % | 0.50 |" in page
+    assert "| 32x256x56x56 | 0.43 | 0.27 | 0.05 | 0.00 | 0.75 |" in page
     assert "| kernels | avx512 / avx2 |" in page

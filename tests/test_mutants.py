@@ -62,14 +62,20 @@ MUTANTS = [
     Mutant(
         "blocks shifted by one bit",
         "src/cpu/words.cc",
-        "places.base + static_cast<int64_t>(lanes[i])",
-        "places.base + 1 + static_cast<int64_t>(lanes[i])",
+        "body(start + i, first_bit + found[i])",
+        "body(start + i, first_bit + 1 + found[i])",
     ),
     Mutant(
         "applied mask shifted by one bit",
         "src/cpu/rows.cc",
         "LoadBits(bits, bit + i, count)",
         "LoadBits(bits, bit + i, count) >> 1",
+    ),
+    Mutant(
+        "gathered bits are those of the next row",
+        "src/cpu/loop.cc",
+        "const int64_t end = std::min(count, done + loop.part_size - in_part);",
+        "const int64_t end = std::min(count, done + loop.part_size - in_part - (in_part == 0 && loop.part_size > 1));",
     ),
     Mutant(
         "backward applies another mask",
