@@ -1,4 +1,4 @@
-"""Writes docs/speed.md: speed.py [RESULT.json [ANOTHER.json]].
+"""Writes docs/speed.md, and its first tables into README.md: speed.py [RESULT.json [ANOTHER.json]].
 
 Without arguments it runs `build/dropkit bench` on bench/cases.txt, and again with AVX2 where the machine has AVX-512;
 else it takes what such runs wrote with --json. The first table has the plain cases (dropblock:block=7@0.1, f32,
@@ -15,7 +15,8 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-PAGE = ROOT / "docs" / "speed.md"
+PAGE, README = ROOT / "docs" / "speed.md", ROOT / "README.md"
+MARKS = "<!-- written by make bench -->\n", "<!-- end -->\n"  # around the README's part
 PLAIN = ("dropblock:block=7@0.1", "f32", "first")
 PASSES = ("forward", "in_place", "sample", "backward", "recompute")
 UNSURE = "~"
@@ -132,13 +133,28 @@ def growth_table(results):
     return table(["shape", "elements", "ns an element, in place", "to the first", "ratio"], rows) if rows else ""
 
 
+def readme_of(runs, text):
+    """The README with the tables of what this is measured by."""
+    results = Results(runs)
+    before, rest = text.split(MARKS[0])
+    after = rest.split(MARKS[1])[1]
+    facts = f"`make bench` at commit {runs[0]['commit']}, {today()}: {runs[0]['cpu']}, {runs[0]['threads']} threads, "
+    facts += "kernels " + " / ".join(run["isa"] for run in runs) + ".\n\n"
+    tables = plain_table(results) + "\n" + floor_table(results)
+    return before + MARKS[0] + facts + tables + MARKS[1] + after
+
+
+def today():
+    return datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d")
+
+
 def page_of(runs):
     results = Results(runs)
     facts = [
         ("command", "`make bench`"),
         ("commit", runs[0]["commit"]),
         ("build", runs[0]["build"]),
-        ("date", datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d")),
+        ("date", today()),
         ("processor", f"{runs[0]['cpu']}, {runs[0]['threads']} threads"),
         ("kernels", " / ".join(run["isa"] for run in runs)),
     ]
@@ -167,10 +183,11 @@ def main(arguments):
     if len(arguments) > 2:
         sys.exit(f"speed: {' '.join(arguments)} are given; allowed: up to two results of `dropkit bench --json`")
     runs = [json.loads(pathlib.Path(name).read_text(encoding="ascii")) for name in arguments] or measure_all()
-    beside = PAGE.with_name(PAGE.name + ".new")
-    beside.write_text(page_of(runs), encoding="ascii")
-    beside.replace(PAGE)
-    print(f"speed: wrote {PAGE.relative_to(ROOT)}")
+    for path, text in ((PAGE, page_of(runs)), (README, readme_of(runs, README.read_text(encoding="ascii")))):
+        beside = path.with_name(path.name + ".new")
+        beside.write_text(text, encoding="ascii")
+        beside.replace(path)
+        print(f"speed: wrote {path.relative_to(ROOT)}")
 
 
 if __name__ == "__main__":

@@ -102,3 +102,7 @@ def test_the_page_of_speeds():
     assert "| 1x1x2x2 | 2^2 | 125000.000 | +0 % | 0.50 |" in page
     assert "| 32x256x56x56 | 0.43 | 0.27 | 0.05 | 0.00 | 0.75 |" in page
     assert "| kernels | avx512 / avx2 |" in page
+    readme = speed["readme_of"]([one, two], (ROOT / "README.md").read_text(encoding="ascii"))
+    assert readme == speed["readme_of"]([one, two], readme)
+    assert "commit c, " in readme and "| 32x256x56x56 | 0.43 | 0.27 | 0.05 | 0.00 | 0.75 |" in readme
+    assert "## Layout" in readme.split(speed["MARKS"][1])[1]
