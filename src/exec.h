@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "arithmetic.h"
 #include "dropkit/dropkit.h"
 
 namespace dropkit {
@@ -24,7 +25,10 @@ void RunTasks(const Exec& exec, int64_t count, Body body) {
     for (int64_t i = 0; i < count; ++i) body(i);
     return;
   }
-  const auto task = [](void* argument, int64_t index) { (*static_cast<Body*>(argument))(index); };
+  const auto task = [](void* argument, int64_t index) {
+    const PlainArithmetic plain;  // of a thread that is not the caller's
+    (*static_cast<Body*>(argument))(index);
+  };
   parallel.run(parallel.context, count, task, &body);
 }
 

@@ -1,16 +1,19 @@
-// The library's outermost frame: nothing throws across its boundary, so running out of memory is a Status as all else.
+// The library's outermost frame: nothing throws across its boundary, so running out of memory is a Status as all else;
+// and the caller's rules of arithmetic stay outside.
 #ifndef DROPKIT_SRC_GUARDED_H_
 #define DROPKIT_SRC_GUARDED_H_
 
 #include <exception>
 #include <new>
 
+#include "arithmetic.h"
 #include "dropkit/dropkit.h"
 
 namespace dropkit {
 
 template <typename Call>
 Status Guarded(Call call) {
+  const PlainArithmetic plain;
   try {
     return call();
   } catch (const std::bad_alloc&) {

@@ -1,6 +1,7 @@
 // See pool.h.
 #include "pool.h"
 
+#include <algorithm>
 #include <chrono>
 
 namespace dropkit {
@@ -60,27 +61,32 @@ void Pool::Run(int64_t count, void (*task)(void*, int64_t), void* argument) {
   }
   task_ = task;
   argument_ = argument;
+  const auto sharing = static_cast<int>(std::min<int64_t>(count, threads_));
   for (int i = 0; i < threads_; ++i) {
-    shares_[i].next.store(count * i / threads_, std::memory_order_relaxed);
-    shares_[i].end = count * (i + 1) / threads_;
+    shares_[i].next.store(i < sharing ? count * i / sharing : 0, std::memory_order_relaxed);
+    shares_[i].end = i < sharing ? count * (i + 1) / sharing : 0;
   }
   call_.fetch_add(1);
   if (sleepers_.load() > 0) {
     { const std::lock_guard lock(mutex_); }  // whoever is about to sleep either saw the call or is asleep now
-    wake_.notify_all();
+    if (count > 2) {
+      wake_.notify_all();
+    } else {
+      wake_.notify_one();
+    }
   }
   TakeTasks(0);
   call_.fetch_add(1);
   AwaitWorkers();
 }
 
-void Pool::TakeTasks(int thread) {
+void Pool::TakeTasks(int thread) noexcept {
   inside_task = true;
   for (int i = 0; i < threads_; ++i) {
     Share& share = shares_[(thread + i) % threads_];
-    for (int64_t j = share.next.fetch_add(1, std::memory_order_relaxed); j < share.end;
-         j = share.next.fetch_add(1, std::memory_order_relaxed)) {
-      task_(argument_, j);
+    while (share.next.load(std::memory_order_relaxed) < share.end) {  // an exhausted share is only read
+      const int64_t j = share.next.fetch_add(1, std::memory_order_relaxed);
+      if (j < share.end) task_(argument_, j);
     }
   }
   inside_task = false;

@@ -25,7 +25,8 @@ class Pool {
   explicit Pool(int threads);
   ~Pool();
   int threads() const { return threads_; }
-  // Runs task(argument, i) for i in [0, count). A second caller, or a task that calls again, runs its work itself.
+  // Runs task(argument, i), which throws nothing, for i in [0, count). A second caller, or a task that calls again,
+  // runs its work itself.
   void Run(int64_t count, void (*task)(void*, int64_t), void* argument);
 
  private:
@@ -35,7 +36,7 @@ class Pool {
     int64_t end = 0;
   };
 
-  void TakeTasks(int thread);
+  void TakeTasks(int thread) noexcept;
   void Work(int thread);
   uint64_t AwaitCall(uint64_t seen);
   void AwaitWorkers();

@@ -8,9 +8,13 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
+#include <random>
 #include <set>
 #include <thread>
 #include <vector>
+
+#include "pool.h"
 
 namespace dropkit {
 namespace {
@@ -47,6 +51,77 @@ TEST(ExecTest, TasksMayCallAgain) {
   RunTasks(Exec(), 8, [&](int64_t) { RunTasks(Exec(), 5, [&](int64_t) { ++inner; }); });
   EXPECT_EQ(inner, 40);
   ASSERT_TRUE(SetThreads(0).ok());
+}
+
+// Waits until `done`, for some seconds at most.
+bool Comes(const std::atomic<int>& value, int wanted) {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (value < wanted && std::chrono::steady_clock::now() < end) std::this_thread::yield();
+  return value >= wanted;
+}
+
+TEST(ExecTest, TwoTasksRunAtOnce) {
+  ASSERT_TRUE(SetThreads(2).ok());
+  for (int round = 0; round < 20; ++round) {
+    std::atomic<int> started{0}, together{0};
+    RunTasks(Exec(), 2, [&](int64_t) {
+      ++started;
+      together += Comes(started, 2);
+    });
+    ASSERT_EQ(together, 2);
+  }
+  ASSERT_TRUE(SetThreads(0).ok());
+}
+
+// The caller's own part is over long before: it sleeps, and must be woken.
+TEST(ExecTest, TheCallerWaitsForAWorker) {
+  ASSERT_TRUE(SetThreads(2).ok());
+  const std::thread::id caller = std::this_thread::get_id();
+  alarm(60);  // a hang is a failure
+  for (int round = 0; round < 20; ++round) {
+    std::atomic<int> started{0}, done{0};
+    RunTasks(Exec(), 2, [&](int64_t) {
+      ++started;
+      Comes(started, 2);
+      if (std::this_thread::get_id() != caller) std::this_thread::sleep_for(std::chrono::milliseconds(2));
+      ++done;
+    });
+    ASSERT_EQ(done, 2);
+  }
+  alarm(0);
+  ASSERT_TRUE(SetThreads(0).ok());
+}
+
+// What a call needs lies on the caller's stack and dies with the call: a worker that comes too late must not enter.
+TEST(ExecTest, NobodyEntersAClosedCall) {
+  constexpr uint64_t kAlive = 0xC0FFEE;
+  std::minstd_rand random(1);
+  alarm(120);
+  for (int round = 0; round < 12; ++round) {
+    Pool pool(2 + round % 4);
+    for (int call = 0; call < 300; ++call) {
+      struct Context {
+        uint64_t alive = kAlive;
+        std::atomic<int> dead{0}, ran{0};
+        int pause = 0;
+      } context;
+      context.pause = static_cast<int>(random() % 200);
+      const int64_t count = 1 + random() % 9;
+      pool.Run(
+          count,
+          [](void* c, int64_t) {
+            auto* own = static_cast<Context*>(c);
+            for (int i = 0; i < own->pause; ++i) own->dead += own->alive != kAlive;
+            ++own->ran;
+          },
+          &context);
+      ASSERT_EQ(context.ran, count);
+      ASSERT_EQ(context.dead, 0);
+      context.alive = 0;
+      if (call % 13 == 0) std::this_thread::sleep_for(std::chrono::microseconds(random() % 80));
+    }
+  }
+  alarm(0);
 }
 
 TEST(ExecTest, ForkedChildHasAPoolOfItsOwn) {

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <random>
 
@@ -19,6 +20,7 @@ TEST(KernelsTest, ThePortableTableIsLastAndEveryTableIsWhole) {
   EXPECT_STREQ(Portable().isa, "portable");
   for (const Kernels& kernels : RunnableKernels()) {
     EXPECT_TRUE(kernels.draw_digits && kernels.draw_marks && kernels.and_shifted && kernels.transpose);
+    EXPECT_TRUE(kernels.clear_blocks && kernels.clear_first_cells && kernels.popcount && kernels.copy);
     for (const auto apply : kernels.apply) EXPECT_TRUE(apply);
   }
   EXPECT_TRUE(CheckKernels().ok());
@@ -134,6 +136,141 @@ TEST(KernelsTest, SixteenBitTypesRoundAlikeForEveryValue) {
       const auto expected = Applied(Portable(), dtype, x, false, 0, row);
       for (const Kernels& kernels : RunnableKernels()) {
         EXPECT_TRUE(Same(dtype, expected, Applied(kernels, dtype, x, false, 0, row))) << kernels.isa << " " << gain;
+      }
+    }
+  }
+}
+
+TEST(KernelsTest, CopyCopiesAndNothingElse) {
+  Random random(4);
+  for (const int64_t count : {0, 1, 63, 64, 65, 300, 1000}) {
+    for (const int64_t pad : {0, 1, 8, 64}) {
+      std::vector<uint8_t> x(count + 200);
+      for (uint8_t& byte : x) byte = static_cast<uint8_t>(random());
+      std::vector<uint8_t> expected(count + 200, 9);
+      std::copy_n(x.begin() + pad, count, expected.begin() + pad);
+      for (const Kernels& kernels : RunnableKernels()) {
+        for (const bool past_cache : {false, true}) {
+          std::vector<uint8_t> y(count + 200, 9);
+          kernels.copy(x.data() + pad, y.data() + pad, count, past_cache);
+          EXPECT_EQ(y, expected) << kernels.isa << " " << count << " from " << pad;
+        }
+      }
+    }
+  }
+}
+
+// Every lane of a draw_marks call, where quotients are hardest: around multiples of the divisors, the largest divisors.
+TEST(KernelsTest, FirstCellsAreWhereTheLanesSay) {
+  const int64_t most = BlockPlaces::kMostPositions;
+  for (const auto& [columns, rows] : {std::pair<int64_t, int64_t>{1, 1},
+                                      {1, 9},
+                                      {22, 22},
+                                      {7, 1},
+                                      {510, 3},
+                                      {8191, 2},
+                                      {8192, 8192},
+                                      {most, 1},
+                                      {most - 1, most}}) {
+    for (const int64_t first : {int64_t{0}, 512 * columns, 8192 * (columns * rows / 3 / 8192 + 7)}) {
+      const BlockPlaces places = {64 - first, columns, rows, 1, 0, 0, 0};  // lane i of the call is bit 64 + i
+      std::vector<uint32_t> lanes(512 * kTilesAtOnce);
+      for (size_t i = 0; i < lanes.size(); ++i) lanes[i] = static_cast<uint32_t>(i);
+      BlockPlaces by_row = places, by_channel = places;
+      by_row.lane_gap = by_channel.lane_gap = 0;
+      by_row.row_gap = by_channel.channel_gap = 1;
+      by_row.base = 64 - first / columns;
+      by_channel.base = 64 - first / columns / rows;
+      for (const Kernels& kernels : RunnableKernels()) {
+        for (uint32_t lane : lanes) {
+          const int64_t row = (first + lane) / columns;
+          const std::pair<BlockPlaces, int64_t> wanted[] = {
+              {places, lane}, {by_row, row - first / columns}, {by_channel, row / rows - first / columns / rows}};
+          for (const auto& [where, bit] : wanted) {
+            uint64_t words[130];
+            std::fill_n(words, 130, ~uint64_t{0});
+            kernels.clear_first_cells(words, where, first, &lane, 1);
+            ASSERT_FALSE(GetBit(words, 64 + bit))
+                << kernels.isa << " lane " << first << " + " << lane << " columns " << columns << " rows " << rows;
+          }
+        }
+      }
+    }
+  }
+}
+
+// Words from end_word on are another task's: zeros there show what touches them, and a write of the same bytes is made
+// visible by what lies there.
+TEST(KernelsTest, BlocksAreClearedAndThoseAtTheEndLeft) {
+  Random random(5);
+  int64_t all_left = 0;
+  for (const auto& [rows, columns, height, width] : {std::array<int64_t, 4>{7, 7, 28, 28},
+                                                     {7, 7, 56, 56},
+                                                     {7, 7, 7, 7},
+                                                     {3, 3, 9, 14},
+                                                     {1, 31, 1, 77},
+                                                     {2, 2, 3, 200}}) {
+    const int words = Pattern::WordsFor(rows, columns, width);
+    ASSERT_NE(words, 0);
+    Pattern pattern;
+    pattern.words = words;
+    for (int shift = 0; shift < 64; ++shift) {
+      uint64_t* kept = pattern.kept + shift * words;
+      std::fill_n(kept, words, ~uint64_t{0});
+      for (int64_t i = 0; i < rows; ++i) ClearRange(kept, shift + i * width, shift + i * width + columns);
+    }
+    const int64_t down = height - rows + 1, across = width - columns + 1, channels = 5;
+    const int64_t bits = channels * height * width, end_word = (bits + 63) / 64;
+    const BlockPlaces places = {0, across, down, 1, width - across, height * width - down * width, end_word};
+    std::vector<uint32_t> lanes;
+    for (int64_t lane = 0; lane < channels * down * across; ++lane) {
+      if (random() % 3 == 0 || lane + 2 > channels * down * across) lanes.push_back(static_cast<uint32_t>(lane));
+    }
+    const auto first_bit = [&](int64_t lane) {
+      const int64_t row = lane / across, channel = row / down;
+      return channel * height * width + (row - channel * down) * width + lane - row * across;
+    };
+    for (const Kernels& kernels : RunnableKernels()) {
+      std::vector<uint64_t> found(end_word + 16, ~uint64_t{0}), wanted = found;
+      std::fill(found.begin() + end_word, found.end(), 0x5555555555555555u);
+      std::fill(wanted.begin() + end_word, wanted.end(), 0x5555555555555555u);
+      std::vector<uint32_t> left = lanes;  // which may be the lanes themselves
+      const int64_t number = kernels.clear_blocks(found.data(), pattern, places, 0, left.data(),
+                                                  static_cast<int64_t>(lanes.size()), left.data());
+      left.resize(number);
+      for (const uint32_t lane : lanes) {
+        const bool too_near = (first_bit(lane) >> 6) + words > end_word;
+        EXPECT_EQ(std::count(left.begin(), left.end(), lane), too_near) << kernels.isa << " lane " << lane;
+        for (int64_t i = 0; i < rows && !too_near; ++i) {
+          const int64_t bit = first_bit(lane) + i * width;
+          ClearRange(wanted.data(), bit, bit + columns);
+        }
+      }
+      all_left += number;
+      EXPECT_EQ(found, wanted) << kernels.isa << " block " << rows << " x " << columns;
+    }
+  }
+  EXPECT_GT(all_left, 0);
+}
+
+// No alignment is asked of y, not even to elements, whatever way it is stored.
+TEST(KernelsTest, AppliesToAnyAddress) {
+  Random random(6);
+  const std::vector<uint64_t> bits = {random(), random(), random(), random(), random()};
+  for (int dtype = 0; dtype < 4; ++dtype) {
+    std::vector<uint8_t> x(256 * WidthOf(dtype));
+    for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<uint8_t>(i % 60);
+    for (const int64_t offset : {1, 3, 64}) {
+      const auto apply = [&](const Kernels& kernels, bool past_cache) {
+        std::vector<uint8_t> y(x.size() + 64 + offset, 0);
+        kernels.apply[dtype]({x.data(), y.data() + offset, 256, bits.data(), 7, 1.1, 0.0, past_cache});
+        return std::vector<uint8_t>(y.begin() + offset, y.end());
+      };
+      const auto expected = apply(RunnableKernels().front(), false);
+      for (const Kernels& kernels : RunnableKernels()) {
+        if (&kernels == &Portable()) continue;  // its elements are aligned, as the language asks
+        auto found = apply(kernels, true);
+        EXPECT_EQ(expected, found) << kernels.isa << " dtype " << dtype << " offset " << offset;
       }
     }
   }

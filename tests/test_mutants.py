@@ -19,7 +19,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUILD = pathlib.Path(os.environ.get("DROPKIT_BIN") or ROOT / "build" / "dropkit").parent
 COPY = BUILD / "mutants"
 NOT_COPIED = re.compile(r"\.|build|out$")
-PROGRAMS = ["golden_test", "apply_test", "drop_test", "layout_test"]
+PROGRAMS = ["golden_test", "apply_test", "drop_test", "layout_test", "kernels_test"]
 # What takes long and sees nothing that the others do not.
 FILTER = "--gtest_filter=-*.MoreElementsThanInt32:*.ThreadsChangeNothing:*.ManyTasksEqualTheReference"
 
@@ -70,6 +70,12 @@ MUTANTS = [
         "src/cpu/rows.cc",
         "LoadBits(bits, bit + i, count)",
         "LoadBits(bits, bit + i, count) >> 1",
+    ),
+    Mutant(
+        "rows of lanes by a quotient without its half",
+        "src/cpu/words.cc",
+        "(static_cast<float>(first_column + lane) + 0.5f)",
+        "(static_cast<float>(first_column + lane) + 0.0f)",
     ),
     Mutant(
         "gathered bits are those of the next row",

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <fstream>
 #include <new>
+#include <numeric>
 #include <sstream>
 #include <stdexcept>
 
@@ -16,6 +17,7 @@
 #include "src/cpu/kernels.h"
 #include "src/exec.h"
 #include "src/nearest.h"
+#include "src/number.h"
 
 namespace dropkit::bench {
 namespace {
@@ -30,11 +32,11 @@ struct Word {
 constexpr Word<DType> kDTypes[] = {
     {"f32", DType::kF32}, {"f16", DType::kF16}, {"bf16", DType::kBF16}, {"f64", DType::kF64}};
 constexpr Word<Layout> kLayouts[] = {{"first", Layout::kChannelsFirst}, {"last", Layout::kChannelsLast}};
-constexpr Word<Task> kTasks[] = {{"forward", Task::kForward},
-                                 {"in_place", Task::kInPlace},
-                                 {"sample", Task::kSample},
-                                 {"backward", Task::kBackward},
-                                 {"recompute", Task::kRecompute}};
+constexpr Word<Call> kCalls[] = {{"forward", Call::kForward},
+                                 {"in_place", Call::kInPlace},
+                                 {"sample", Call::kSample},
+                                 {"backward", Call::kBackward},
+                                 {"recompute", Call::kRecompute}};
 
 template <typename Value, size_t kCount>
 Value Find(const char* what, const std::string& word, const Word<Value> (&words)[kCount]) {
@@ -70,9 +72,9 @@ void Fill(DType dtype, uint8_t* memory, int64_t bytes) {
 
 Case ReadCase(std::string_view line) {
   std::istringstream words{std::string(line)};
-  std::string spec, shape, dtype, layout, task, more;
-  words >> spec >> shape >> dtype >> layout >> task;
-  if (task.empty() || words >> more) {
+  std::string spec, shape, dtype, layout, call, more;
+  words >> spec >> shape >> dtype >> layout >> call;
+  if (call.empty() || words >> more) {
     throw CLI::ValidationError("case", "'" + std::string(line) +
                                            "' has not five words; allowed: CASE SHAPE DTYPE LAYOUT " +
                                            "PASS, such as dropblock:block=7@0.1 8,64,28,28 f32 first forward");
@@ -82,11 +84,13 @@ Case ReadCase(std::string_view line) {
   c.shape = cli::ReadShape(shape);
   c.dtype = Find("DTYPE", dtype, kDTypes);
   c.layout = Find("LAYOUT", layout, kLayouts);
-  c.task = Find("PASS", task, kTasks);
+  c.call = Find("PASS", call, kCalls);
   if (std::count(c.shape.begin(), c.shape.end(), 0) > 0) {
     throw CLI::ValidationError("SHAPE", shape + " has no elements to time; allowed: sizes above 0");
   }
-  c.line = spec + " " + shape + " " + dtype + " " + layout + " " + task;
+  const std::string rest = " " + shape + " " + dtype + " " + layout + " " + call;
+  c.line = spec + rest;
+  c.full = PrintSpec(c.spec, SpecForm::kFull) + "@" + PrintNumber(c.p) + rest;
   return c;
 }
 
@@ -124,27 +128,33 @@ Setup::Setup(const Case& c, const Exec& exec) : case_(c), exec_(exec) {
 }
 
 void Setup::Run() {
-  ++key_[1];
   Mask* mask = &storage_.mask;
+  if (case_.call != Call::kBackward) ++key_[1];
   Status status;
-  switch (case_.task) {
-    case Task::kForward:
+  switch (case_.call) {
+    case Call::kForward:
       status = Drop(case_.spec, case_.p, key_, Pass::kForward, x_, y_, exec_, mask);
       break;
-    case Task::kInPlace:
+    case Call::kInPlace:
       status = Drop(case_.spec, case_.p, key_, Pass::kForward, x_, x_, exec_, mask);
       break;
-    case Task::kSample:
+    case Call::kSample:
       status = Sample(case_.spec, case_.p, key_, x_, exec_, mask);
       break;
-    case Task::kBackward:
+    case Call::kBackward:
       status = Apply(*mask, Pass::kBackward, x_, y_, exec_);
       break;
-    case Task::kRecompute:
+    case Call::kRecompute:
       status = Drop(case_.spec, case_.p, key_, Pass::kBackward, x_, y_, exec_, mask);
       break;
   }
   cli::Check(status, "CASE");
+}
+
+bool Setup::is_trivial() const {
+  const Mask& mask = storage_.mask;
+  const int64_t kept = std::accumulate(mask.kept, mask.kept + mask.num_kept, int64_t{0});
+  return kept == 0 || kept == mask.total;
 }
 
 void Setup::Copy(Yardstick yardstick) {
@@ -161,41 +171,48 @@ void Setup::Copy(Yardstick yardstick) {
 }
 
 void Setup::Check() {
-  cli::Check(Drop(case_.spec, case_.p, key_, Pass::kForward, x_, y_, exec_, &storage_.mask), "CASE");
-  CheckSample(0, storage_.mask);
-  CheckSample(case_.shape[0] - 1, storage_.mask);
+  const int64_t sample_bytes = bytes_ / case_.shape[0], last = case_.shape[0] - 1;
+  const uint8_t* x = x_memory_.get();
+  const std::vector<uint8_t> first_x(x, x + sample_bytes), last_x(x + last * sample_bytes, x + bytes_);
+  if (case_.call == Call::kBackward) {
+    cli::Check(Sample(case_.spec, case_.p, key_, x_, exec_, &storage_.mask), "CASE");
+  }
+  Run();
+  CheckSample(0, first_x.data());
+  CheckSample(last, last_x.data());
 }
 
 // The reference draws sample n alone; the gain of over=tensor is the whole batch's, so its counts are put in.
-void Setup::CheckSample(int64_t n, const Mask& whole) {
-  Case one = case_;
-  one.shape[0] = 1;
+void Setup::CheckSample(int64_t n, const uint8_t* x_before) {
+  const Mask& whole = storage_.mask;
   const int64_t sample_bytes = bytes_ / case_.shape[0];
-  std::vector<uint8_t> expected(static_cast<size_t>(sample_bytes));
-  View x = cli::ViewOf(one.shape, one.dtype, one.layout, x_memory_.get() + n * sample_bytes);
-  View y = cli::ViewOf(one.shape, one.dtype, one.layout, expected.data());
-  x.first_sample = y.first_sample = n;
+  std::vector<int64_t> shape = case_.shape;
+  shape[0] = 1;
+  std::vector<uint8_t> expected(x_before, x_before + sample_bytes);
+  View x = cli::ViewOf(shape, case_.dtype, case_.layout, expected.data());
+  x.first_sample = n;
   Exec reference;
   reference.backend = "reference";
   MaskStorage storage;
-  cli::Check(storage.Reserve(one.spec, x), "CASE");
-  cli::Check(Sample(one.spec, one.p, key_, x, reference, &storage.mask), "CASE");
+  cli::Check(storage.Reserve(case_.spec, x), "CASE");
+  cli::Check(Sample(case_.spec, case_.p, key_, x, reference, &storage.mask), "CASE");
   Mask mask = storage.mask;
   for (int64_t i = 0; i < mask.num_bits; ++i) {
     if (GetBit(mask.bits, i) != GetBit(whole.bits, n * whole.sample_stride + i)) Differs(case_, "the mask");
   }
   const int64_t counts = mask.num_kept;
   if (!std::equal(mask.kept, mask.kept + counts, whole.kept + n * counts)) Differs(case_, "a count");
-  int64_t kept_of_all = 0;
-  for (int64_t i = 0; i < whole.num_kept; ++i) kept_of_all += whole.kept[i];
+  if (case_.call == Call::kSample) return;
+  int64_t kept_of_all = std::accumulate(whole.kept, whole.kept + whole.num_kept, int64_t{0});
   if (mask.spec.over == Over::kTensor) {
     mask.kept = &kept_of_all;
     mask.num_kept = 1;
     mask.total = whole.total;
   }
-  cli::Check(Apply(mask, Pass::kForward, x, y, reference), "CASE");
-  if (std::memcmp(expected.data(), y_memory_.get() + n * sample_bytes, expected.size()) != 0)
-    Differs(case_, "an output");
+  const bool forward = case_.call == Call::kForward || case_.call == Call::kInPlace;
+  cli::Check(Apply(mask, forward ? Pass::kForward : Pass::kBackward, x, x, reference), "CASE");
+  const uint8_t* y = (case_.call == Call::kInPlace ? x_memory_ : y_memory_).get();
+  if (std::memcmp(expected.data(), y + n * sample_bytes, expected.size()) != 0) Differs(case_, "an output");
 }
 
 }  // namespace dropkit::bench

@@ -12,16 +12,17 @@
 
 namespace dropkit::bench {
 
-enum class Task { kForward, kInPlace, kSample, kBackward, kRecompute };
+enum class Call { kForward, kInPlace, kSample, kBackward, kRecompute };
 
 struct Case {
-  std::string line;  // as it is printed, and read back
+  std::string line;  // its words as given
+  std::string full;  // the same with every key of the spec, as in all result files
   Spec spec;
   float p = 0;
   std::vector<int64_t> shape;
   DType dtype = DType::kF32;
   Layout layout = Layout::kChannelsFirst;
-  Task task = Task::kForward;
+  Call call = Call::kForward;
 };
 
 // CASE SHAPE DTYPE LAYOUT PASS, parted by blanks. Throws CLI::ValidationError, naming the word and what is allowed.
@@ -33,18 +34,20 @@ std::vector<Case> ReadCases(const std::string& path);
 class Setup {
  public:
   Setup(const Case& c, const Exec& exec);  // throws std::bad_alloc and std::runtime_error
-  // Compares a forward call of the first and the last sample with the reference backend's, bit for bit: mask, counts
-  // and outputs. Throws std::runtime_error.
+  // Makes one call of the case and compares its first and its last sample with the reference backend's, bit for bit:
+  // mask, counts and outputs. Throws std::runtime_error.
   void Check();
-  // One call of the case, under a key of its own.
+  // One call of the case; what draws has a key of its own.
   void Run();
+  // Whether the last mask kept everything or nothing, so that there was little to do.
+  bool is_trivial() const;
   // y = x by the same threads.
   enum class Yardstick { kCopy, kStreaming, kLibc };
   void Copy(Yardstick yardstick);
   int64_t bytes() const { return bytes_; }  // of the tensor
 
  private:
-  void CheckSample(int64_t n, const Mask& whole);
+  void CheckSample(int64_t n, const uint8_t* x_before);
 
   struct Release {
     void operator()(void* memory) const;

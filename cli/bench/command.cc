@@ -14,6 +14,7 @@
 #include "cli/commands.h"
 #include "cli/commit.h"
 #include "cli/file.h"
+#include "cli/memory.h"
 #include "cli/number.h"
 #include "cli/status.h"
 #include "src/cpu/kernels.h"
@@ -84,17 +85,19 @@ Measured Measure(Setup& setup, double seconds) {
 Json Row(const Case& c, const Setup& setup, const Measured& m) {
   const double median = Quantile(m.call, .5), ratio = Quantile(m.ratio, .5);
   const double spread = (Quantile(m.ratio, .75) - Quantile(m.ratio, .25)) / ratio;
-  return {{"case", c.line},
-          {"median_us", 1e6 * median},
-          {"spread", spread},
-          {"gigabytes_per_second", 2e-9 * static_cast<double>(setup.bytes()) / median},
-          {"ratio", ratio},
-          {"ratio_to_streaming", Quantile(m.ratio_to_streaming, .5)},
-          {"copy_us", 1e6 * Quantile(m.copy, .5)},
-          {"streaming_us", 1e6 * Quantile(m.streaming, .5)},
-          {"libc_us", 1e6 * Quantile(m.libc, .5)},
-          {"pairs", m.call.size()},
-          {"trusted", spread <= kTooNoisy}};
+  Json row = {{"line", c.line}, {"case", c.full}, {"median_us", 1e6 * median}, {"spread", spread}};
+  if (c.call != bench::Call::kSample) {
+    row["gigabytes_per_second"] = 2e-9 * static_cast<double>(setup.bytes()) / median;
+  }
+  row.update({{"ratio", ratio},
+              {"ratio_to_streaming", Quantile(m.ratio_to_streaming, .5)},
+              {"copy_us", 1e6 * Quantile(m.copy, .5)},
+              {"streaming_us", 1e6 * Quantile(m.streaming, .5)},
+              {"libc_us", 1e6 * Quantile(m.libc, .5)},
+              {"pairs", m.call.size()},
+              {"trivial", setup.is_trivial()},
+              {"trusted", spread <= kTooNoisy && !setup.is_trivial()}});
+  return row;
 }
 
 void PrintHead(const Json& setting) {
@@ -110,11 +113,33 @@ void PrintHead(const Json& setting) {
 }
 
 void PrintRow(const Json& row) {
-  std::printf("%9.1f %6.1f%% %7.1f %7.3f %10.3f %9.1f %9.1f  %s%s\n", row["median_us"].get<double>(),
-              100 * row["spread"].get<double>(), row["gigabytes_per_second"].get<double>(), row["ratio"].get<double>(),
+  const char* remark = row["trivial"].get<bool>()    ? "  MISTRUSTED: all kept or all dropped"
+                       : !row["trusted"].get<bool>() ? "  TOO NOISY to trust"
+                                                     : "";
+  char rate[32] = "";
+  if (row.contains("gigabytes_per_second")) {
+    std::snprintf(rate, sizeof rate, "%.1f", row["gigabytes_per_second"].get<double>());
+  }
+  std::printf("%9.1f %6.1f%% %7s %7.3f %10.3f %9.1f %9.1f  %s%s\n", row["median_us"].get<double>(),
+              100 * row["spread"].get<double>(), rate, row["ratio"].get<double>(),
               row["ratio_to_streaming"].get<double>(), row["copy_us"].get<double>(), row["libc_us"].get<double>(),
-              row["case"].get<std::string>().c_str(), row["trusted"].get<bool>() ? "" : "  TOO NOISY to trust");
+              row["case"].get<std::string>().c_str(), remark);
   std::fflush(stdout);
+}
+
+// What there is no memory for is named and left out: the largest cases are not for every machine.
+void Time(const Case& c, const Exec& exec, double seconds, Json* report) {
+  try {
+    Setup setup(c, exec);
+    setup.Check();
+    (*report)["results"].push_back(Row(c, setup, Measure(setup, seconds)));
+    PrintRow((*report)["results"].back());
+  } catch (const std::bad_alloc&) {
+    const std::optional<uint64_t> free = FreeMemory();
+    const std::string reason = "out of memory" + (free ? "; " + std::to_string(*free) + " bytes are free" : "");
+    std::printf("%s: left out: %s\n", c.full.c_str(), reason.c_str());
+    (*report)["left_out"].push_back({{"line", c.line}, {"case", c.full}, {"reason", reason}});
+  }
 }
 
 std::string CpuName() {
@@ -145,13 +170,10 @@ int RunBench(const Options& options) {
                  {"threads", MaxThreads(exec)},
                  {"isa", cpu::ChosenKernels().isa},
                  {"results", Json::array()}};
+  report["left_out"] = Json::array();
   PrintHead(report);
-  for (const Case& c : cases) {
-    Setup setup(c, exec);
-    setup.Check();
-    report["results"].push_back(Row(c, setup, Measure(setup, seconds)));
-    PrintRow(report["results"].back());
-  }
+  LimitMemory();
+  for (const Case& c : cases) Time(c, exec, seconds, &report);
   if (options.json) ReplaceFile(*options.json, report.dump(1) + "\n");
   return 0;
 }

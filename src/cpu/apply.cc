@@ -1,5 +1,6 @@
 // Apply on the CPU. Memory plan: rows, as long as x, y and the mask allow (loop.h), are cut into segments, one read and
 // one write an element, the mask's bits read 64 at a time.
+#include <atomic>
 #include <bit>
 #include <cmath>
 #include <cstdio>
@@ -9,6 +10,7 @@
 #include "cpu/element.h"
 #include "cpu/kernels.h"
 #include "cpu/loop.h"
+#include "validate.h"
 
 namespace dropkit::cpu {
 namespace {
@@ -160,14 +162,16 @@ void ForEachSegment(const Loop& loop, const Exec& exec, Body body) {
 // Of the last-level cache, or a usual size where Linux does not tell. (sysconf adds up all of a socket's, which one
 // core cannot use.)
 int64_t CacheBytes() {
-  static const int64_t bytes = [] {
-    long kilobytes = 0;
-    if (std::FILE* file = std::fopen("/sys/devices/system/cpu/cpu0/cache/index3/size", "r")) {
-      if (std::fscanf(file, "%ldK", &kilobytes) != 1) kilobytes = 0;
-      std::fclose(file);
-    }
-    return kilobytes > 0 ? int64_t{kilobytes} << 10 : int64_t{32} << 20;
-  }();
+  static std::atomic<int64_t> known{0};  // found twice if two ask at once: a guard could be shut in a forked child
+  int64_t bytes = known.load(std::memory_order_relaxed);
+  if (bytes != 0) return bytes;
+  long kilobytes = 0;
+  if (std::FILE* file = std::fopen("/sys/devices/system/cpu/cpu0/cache/index3/size", "r")) {
+    if (std::fscanf(file, "%ldK", &kilobytes) != 1) kilobytes = 0;
+    std::fclose(file);
+  }
+  bytes = kilobytes > 0 ? int64_t{kilobytes} << 10 : int64_t{32} << 20;
+  known.store(bytes, std::memory_order_relaxed);
   return bytes;
 }
 
@@ -197,7 +201,7 @@ Status Apply(const Mask& mask, Pass pass, const View& x, const View& y, const Ex
   if (Status status = MakePlan(spec, x, &plan); !status.ok()) return status;
   const bool noise = spec.fill == Fill::kNoise && pass == Pass::kForward;
   Job job{mask, x, y, MakeLoop(mask, x, y, noise), ChosenKernels()};
-  job.past_cache = x.data != y.data && 2 * mask.total * static_cast<int64_t>(SizeOf(x.dtype)) > CacheBytes();
+  job.past_cache = x.data != y.data && 2 * ElementsOf(x) * static_cast<int64_t>(SizeOf(x.dtype)) > CacheBytes();
   job.gain_per_row = spec.normalize == Normalize::kKept && spec.over != Over::kTensor;
   const Step& inner = job.loop.inner();
   job.gain_moves = job.gain_per_row && (inner.sample != 0 || inner.channel != 0);

@@ -10,7 +10,9 @@
 
 // For the end of such a source, under HWY_ONCE: function(argument) as compiled for `isa`, one of those built.
 #undef DROPKIT_CALL_FOR
-#if HWY_ARCH_X86
+#if HWY_ARCH_X86 && !(HWY_TARGETS & HWY_AVX2)  // built for processors that all have AVX-512
+#define DROPKIT_CALL_FOR(isa, function, argument) (static_cast<void>(isa), N_AVX3::function(argument))
+#elif HWY_ARCH_X86
 #define DROPKIT_CALL_FOR(isa, function, argument) \
   ((isa) == Isa::kAvx2 ? N_AVX2::function(argument) : N_AVX3::function(argument))
 #elif HWY_ARCH_ARM_A64

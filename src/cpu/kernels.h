@@ -1,7 +1,8 @@
 // The inner loops of the cpu backend: a table of functions for each instruction set. Each loop is written once as
 // vector code, in lanes.cc (drawing), rows.cc (applying) and words.cc (bits), and compiled by Highway for AVX2, AVX-512
 // and NEON; portable.cc has plain twins of the first two, for every other machine and for the tests to compare with.
-// All tables give the same bits.
+// Two loops have a second body in avx512_bf16.cc, for instructions that Highway 1.0.3 does not reach. All tables give
+// the same bits.
 #ifndef DROPKIT_SRC_CPU_KERNELS_H_
 #define DROPKIT_SRC_CPU_KERNELS_H_
 
@@ -30,7 +31,7 @@ struct DenseRow {
   int64_t bit;           // of the first element
   double gain;           // rounded to f32 unless the elements are f64
   double fill;           // what it becomes in the element's type
-  bool past_cache;       // store around the cache: y is larger than it
+  bool past_cache;       // store around the cache: x and y together are larger than it
 };
 
 // A block as words, at each of the 64 places that its first cell can have in a word: what is kept.
@@ -91,7 +92,7 @@ const Kernels& ChosenKernels();
 // For tests and benchmarks: `kernels` from the next call on; null: the environment's choice again.
 void UseKernels(const Kernels* kernels);
 
-// Each fills its part of a table; in lanes.cc, rows.cc, words.cc and portable.cc.
+// Each fills its part of a table; in lanes.cc, rows.cc, words.cc, portable.cc and avx512_bf16.cc.
 enum class Isa { kPortable, kAvx2, kAvx512, kAvx512Bf16, kNeon };
 void AddLanes(Isa isa, Kernels* kernels);
 void AddRows(Isa isa, Kernels* kernels);

@@ -48,8 +48,8 @@ struct F16 {
 struct BF16 {
   using Element = uint16_t;
   using D = hn::Repartition<uint16_t, Wide>;
-  // Nearest even in the upper half of the result, whose lower half is anything. A NaN stays one: gains are finite, so
-  // it came from a bf16 or was made here, and the half that is added has zeros to fall on.
+  // Nearest even in the upper half of the result, whose lower half is anything. A NaN stays one: it came
+  // from a bf16 or was made by the product, and the half that is added has zeros to fall on.
   static HWY_INLINE hn::Vec<WideBits> Rounded(hn::Vec<Wide> value) {
     const WideBits u;
     const auto bits = hn::BitCast(u, value);
