@@ -26,12 +26,31 @@ def test_a_row_says_what_was_measured(tmp_path, dtype, task):
     line = f"dropblock:block=3,over=sample@0.2 2,3,9,9 {dtype} last {task}"
     done = run("--seconds", 0, "--case", line, "--json", tmp_path / "bench.json")
     assert done.returncode == 0 and done.stderr == "", done
-    assert done.stdout.splitlines()[-1].split("  ")[-1].startswith(line) or line in done.stdout.splitlines()[-1]
     report = json.loads((tmp_path / "bench.json").read_text())
     (row,) = report["results"]
-    assert row["case"] == line and row["pairs"] >= 15 and row["median_us"] > 0 and row["copy_us"] > 0
+    spec, *rest = row["case"].split(" ")
+    assert row["line"] == line and rest == line.split(" ")[1:] and report["left_out"] == []
+    assert spec.startswith("dropblock:block=3,region=valid,") and "over=sample" in spec and spec.endswith("draw=1@0.2")
+    assert f"  {row['case']}" in done.stdout.splitlines()[-1]
+    assert ("gigabytes_per_second" in row) == (task != "sample") and not row["trivial"]
+    assert row["pairs"] >= 15 and row["median_us"] > 0 and row["copy_us"] > 0
     assert row["trusted"] == (row["spread"] <= 0.15)
     assert {"build", "commit", "cpu", "threads", "isa"} <= set(report)
+
+
+def test_a_mask_without_a_drop_is_mistrusted(tmp_path):
+    done = run("--seconds", 0, "--case", "dropout@0 2,3,9,9 f32 first forward", "--json", tmp_path / "bench.json")
+    (row,) = json.loads((tmp_path / "bench.json").read_text())["results"]
+    assert "MISTRUSTED: all kept or all dropped" in done.stdout and row["trivial"] and not row["trusted"]
+
+
+def test_what_there_is_no_memory_for_is_named_and_left_out(tmp_path):
+    large = "dropout@0.5 1000000,1000000,10,10 f32 first forward"
+    done = run("--seconds", 0, "--case", large, "--case", CASE, "--json", tmp_path / "bench.json")
+    report = json.loads((tmp_path / "bench.json").read_text())
+    assert done.returncode == 0 and "left out: out of memory" in done.stdout, done
+    assert [row["line"] for row in report["left_out"]] == [large]
+    assert [row["line"] for row in report["results"]] == [CASE]
 
 
 def test_the_file_of_cases_is_read_and_whole():
