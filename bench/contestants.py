@@ -2,7 +2,7 @@
 
 A contestant offers a forward call and a forward with backward call on given tensors. Assumes positive inputs and
 gradients, so that a 0 in a result was dropped. Modules of others are imported when asked for: one that is not there is
-Missing, with its reason, and never left out. Checks are in outcomes.py, the clock in peers.py.
+Missing, with its reason, and never left out. Checks are in checks.py, the clock in peers.py.
 """
 
 import contextlib

@@ -1,6 +1,6 @@
 """Times dropkit beside other DropBlocks, torch's own dropout and a clone, in one run: `make peers`, or peers.py --help.
 
-Every contestant is checked (outcomes.py) and then takes turns with out.copy_(x) by as many threads; a ratio is the
+Every contestant is checked (checks.py) and then takes turns with out.copy_(x) by as many threads; a ratio is the
 median over pairs of neighbours. Who they are is contestants.py's matter; what the columns say is in docs/bench.md.
 """
 
@@ -19,7 +19,7 @@ import time
 
 try:
     import contestants
-    import outcomes
+    import checks
     import torch
 except ImportError as error:
     sys.exit(f"peers: {error}; `make peers` sets up an environment that has it")
@@ -110,8 +110,8 @@ def row_of(entry, tensors, library, seconds):
         return row | {"missing": str(error)}
     try:
         return row | checked_and_timed(contestant, tensors, seconds)
-    except outcomes.Wrong as error:
-        raise outcomes.Wrong(f"{entry.name}: {error}; nothing of it was timed") from None
+    except checks.Wrong as error:
+        raise checks.Wrong(f"{entry.name}: {error}; nothing of it was timed") from None
     except Exception as error:
         if contestant.drawn:
             raise
@@ -121,8 +121,8 @@ def row_of(entry, tensors, library, seconds):
 def checked_and_timed(contestant, tensors, seconds):
     told = {}
     try:
-        told["dropped"] = outcomes.check(contestant, tensors)
-    except outcomes.Wrong as error:
+        told["dropped"] = checks.check(contestant, tensors)
+    except checks.Wrong as error:
         if contestant.drawn:
             raise
         told["wrong"] = str(error)
@@ -280,7 +280,7 @@ def main(arguments):
         os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
         try:
             run(options)
-        except (contestants.Missing, outcomes.Wrong, OSError, ValueError, RuntimeError, MemoryError) as error:
+        except (contestants.Missing, checks.Wrong, OSError, ValueError, RuntimeError, MemoryError) as error:
             sys.exit(f"peers: {error}")
 
 

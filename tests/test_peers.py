@@ -13,7 +13,7 @@ import sys
 import types
 
 import contestants
-import outcomes
+import checks
 import peers
 import pytest
 import torch
@@ -153,7 +153,7 @@ def drawn_by(name, shape=(4, 16, 10, 10), dtype=torch.float32):
 @pytest.mark.parametrize("name", OWN[:2])
 def test_dropkit_passes_its_check(name, dtype):
     contestant, tensors = drawn_by(name, dtype=dtype)
-    assert 0.05 < outcomes.check(contestant, tensors) < 0.15
+    assert 0.05 < checks.check(contestant, tensors) < 0.15
 
 
 @pytest.mark.parametrize("name", OWN[:2])
@@ -180,8 +180,8 @@ def test_a_result_that_is_off_is_found(name, fault, told):
         return y, dx
 
     contestant.forward, contestant.both = bad_forward, bad_both
-    with pytest.raises(outcomes.Wrong, match=told):
-        outcomes.check(contestant, tensors)
+    with pytest.raises(checks.Wrong, match=told):
+        checks.check(contestant, tensors)
 
 
 def test_a_key_that_stands_still_is_found():
@@ -194,30 +194,30 @@ def test_a_key_that_stands_still_is_found():
 
     drop.forward = same_key
     contestant.forward = same_key
-    with pytest.raises(outcomes.Wrong, match="the same mask"):
-        outcomes.check(contestant, tensors)
+    with pytest.raises(checks.Wrong, match="the same mask"):
+        checks.check(contestant, tensors)
 
 
 @pytest.mark.parametrize("fraction", [0.0, 0.05, 0.15, 1.0])
 def test_a_mask_of_another_rate_is_found(fraction):
     keep = torch.arange(64 * 256 * 100).reshape(64, 256, 10, 10) % 100 >= 100 * fraction
-    with pytest.raises(outcomes.Wrong, match="drops"):
-        outcomes.check_drawn(keep, 1 / max(1 - fraction, 0.1))
+    with pytest.raises(checks.Wrong, match="drops"):
+        checks.check_drawn(keep, 1 / max(1 - fraction, 0.1))
 
 
 @pytest.mark.parametrize("gain", [1.0, 1 / 0.9, math.nan])
 def test_a_gain_that_is_not_the_counts_is_found(gain):
-    expected, _ = outcomes.expected_drop(10, 10)
+    expected, _ = checks.expected_drop(10, 10)
     kept = round((1 - expected) * 100)
     keep = (torch.arange(100) < kept).reshape(1, 1, 10, 10)
-    outcomes.check_drawn(keep, 100 / kept)
-    with pytest.raises(outcomes.Wrong, match="gain"):
-        outcomes.check_drawn(keep, gain)
+    checks.check_drawn(keep, 100 / kept)
+    with pytest.raises(checks.Wrong, match="gain"):
+        checks.check_drawn(keep, gain)
 
 
 @pytest.mark.parametrize("n, known", [(7, 0.1000), (14, 0.0929), (28, 0.0939), (56, 0.0946)])
 def test_the_theory_gives_the_fractions_that_are_known(n, known):
-    assert outcomes.expected_drop(n, n)[0] == pytest.approx(known, abs=5e-5)
+    assert checks.expected_drop(n, n)[0] == pytest.approx(known, abs=5e-5)
 
 
 # ---------------------------------------------------------------- the clock
@@ -306,7 +306,7 @@ def test_operators_that_are_not_built_are_missing(run, monkeypatch):
 
 
 def test_a_result_of_dropkits_that_is_wrong_ends_the_run(run, monkeypatch):
-    monkeypatch.setattr(outcomes, "P", 0.3)
+    monkeypatch.setattr(checks, "P", 0.3)
     done = run("--shapes", "32,64,10,10", "--only", "dropkit_preallocated")
     assert str(done.code).startswith("peers: dropkit_preallocated: drops 0.") and "nothing of it" in done.code
     assert done.files == []
