@@ -9,6 +9,7 @@ import contextlib
 import ctypes
 import dataclasses
 import importlib
+import math
 import os
 import pathlib
 import typing
@@ -42,6 +43,7 @@ class Tensors:
         self.y, self.dx = torch.zeros_like(self.x), torch.zeros_like(self.x)
         self.leaf = self.x.detach().requires_grad_()
         self.gradients = {dtype: self.gradient}
+        self.least_copy = math.inf  # seconds, the least of the medians so far
 
     def gradient_as(self, dtype):
         """In the dtype of an output, which need not be the input's."""
