@@ -46,9 +46,11 @@ SOAK_SEED ?=
 soak: build
 	$(PYTHON) tests/soak.py $(SOAK_MINUTES) $(SOAK_SEED)
 
-# Every line of bench/cases.txt against a copy, on a machine that does nothing else; what it shows is docs/speed.md.
+# Every line of bench/cases.txt against a copy, on a machine that does nothing else: build/speed.md, and with WRITE=1
+# docs/speed.md and the README's tables.
+WRITE ?=
 bench: build
-	$(PYTHON) bench/speed.py
+	$(PYTHON) bench/speed.py $(if $(WRITE),--write)
 
 # Other implementations beside this one, on a quiet machine; PEERS="--dtype bf16 --json FILE" are options of the script.
 PEERS ?=

@@ -1,6 +1,6 @@
 """Times dropkit beside other DropBlocks, torch's own dropout and a clone, in one run: `make peers`, or peers.py --help.
 
-Every contestant is checked (outcomes.py) and then takes turns with out.copy_(x) by as many threads; a ratio is the
+Every contestant is checked (checks.py) and then takes turns with out.copy_(x) by as many threads; a ratio is the
 median over pairs of neighbours. Who they are is contestants.py's matter; what the columns say is in docs/bench.md.
 """
 
@@ -18,8 +18,9 @@ import tempfile
 import time
 
 try:
+    import checks
     import contestants
-    import outcomes
+    import files
     import torch
 except ImportError as error:
     sys.exit(f"peers: {error}; `make peers` sets up an environment that has it")
@@ -30,12 +31,17 @@ USUAL_PAIRS = 15  # where they fit into MOST_TIMES the seconds asked for
 MOST_TIMES = 4
 TOO_NOISY = 0.15  # of the ratio: its interquartile range
 # On a busy machine torch's threads can wait for each other for a whole time slice at every call, all alike: ratios then
-# scatter little and mean nothing. The copy shows it: it takes many times what libc's memmove takes on one thread.
-MOST_OF_LIBC, SLACK = 2, 50e-6
-# torch's idle threads spin for some milliseconds before they sleep, on the cores that dropkit's own threads want. A
-# pause leaves caches cold and threads asleep, so calls without the clock follow it, and as many copies before the copy.
+# scatter little and mean nothing. The copy shows it: it takes many times what it took before, or libc's on one thread.
+# What torch adds to every copy, however small, is no sign of that.
+MOST_OF_LEAST, TORCH_CALL = 2, 5e-6
+# A call that uses much memory leaves nothing of x and y in the caches, and another leaves them there. The copy is the
+# yardstick of both, so it always follows copies.
+COPIES_BEFORE = 3
+# torch's idle threads spin for some milliseconds before they sleep, on the cores that dropkit's own threads want. After
+# a pause caches are cold, threads asleep and the cores' clock down, so calls follow it that are not timed.
 PAUSE = 0.02
-AFTER_PAUSE = 3
+CALLS_AFTER_PAUSE, AWAKE = 3, 0.002
+CTYPES_CALLS = 1001
 HEAD = (
     f"{'forward':>26}  {'forward + backward':>26}\n"
     + "  ".join([f"{'ratio':>8} {'spread':>6} {'us':>10}"] * 2)
@@ -53,9 +59,12 @@ def seconds_of(work):
     return time.perf_counter() - start
 
 
-def repeat(work, times):
-    for _ in range(times):
+def repeat(work, times, seconds=0):
+    """At least so often, and for so long."""
+    start, done = time.perf_counter(), 0
+    while done < times or time.perf_counter() - start < seconds:
         work()
+        done += 1
 
 
 def quantile(values, q):
@@ -75,17 +84,18 @@ def measure(work, tensors, own_threads, seconds):
     while more():
         if own_threads:
             time.sleep(PAUSE)
-            repeat(work, AFTER_PAUSE)
+            repeat(work, CALLS_AFTER_PAUSE, AWAKE)
         calls.append(seconds_of(work))
-        if own_threads:
-            repeat(tensors.copy, AFTER_PAUSE)
+        repeat(tensors.copy, COPIES_BEFORE)
         copies.append(seconds_of(tensors.copy))
     ratios = [call / copy for call, copy in zip(calls, copies)]
     ratio = statistics.median(ratios)
     spread = (quantile(ratios, 0.75) - quantile(ratios, 0.25)) / ratio
     copy = statistics.median(copies)
     libc = statistics.median(seconds_of(tensors.copy_by_libc) for _ in range(USUAL_PAIRS))
-    doubt = "TOO NOISY" if spread > TOO_NOISY else "COPY TOO SLOW" if copy > MOST_OF_LIBC * libc + SLACK else None
+    tensors.least_copy = min(tensors.least_copy, copy, libc)
+    slow = copy > MOST_OF_LEAST * tensors.least_copy + TORCH_CALL
+    doubt = "TOO NOISY" if spread > TOO_NOISY else "COPY TOO SLOW" if slow else None
     return {
         "ratio": ratio,
         "spread": spread,
@@ -110,8 +120,8 @@ def row_of(entry, tensors, library, seconds):
         return row | {"missing": str(error)}
     try:
         return row | checked_and_timed(contestant, tensors, seconds)
-    except outcomes.Wrong as error:
-        raise outcomes.Wrong(f"{entry.name}: {error}; nothing of it was timed") from None
+    except checks.Wrong as error:
+        raise checks.Wrong(f"{entry.name}: {error}; nothing of it was timed") from None
     except Exception as error:
         if contestant.drawn:
             raise
@@ -121,8 +131,8 @@ def row_of(entry, tensors, library, seconds):
 def checked_and_timed(contestant, tensors, seconds):
     told = {}
     try:
-        told["dropped"] = outcomes.check(contestant, tensors)
-    except outcomes.Wrong as error:
+        told["dropped"] = checks.check(contestant, tensors)
+    except checks.Wrong as error:
         if contestant.drawn:
             raise
         told["wrong"] = str(error)
@@ -180,18 +190,10 @@ def versions(entries):
     return found
 
 
-def replace_file(path, text):
-    """All of the text or the old file."""
-    path = pathlib.Path(path)
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=path.name + ".", delete=False) as file:
-        try:
-            file.write(text)
-            file.flush()
-            os.chmod(file.name, 0o644)
-            os.replace(file.name, path)
-        except BaseException:
-            os.unlink(file.name)
-            raise
+def ctypes_seconds(library):
+    """Of a call through ctypes that has next to nothing to do: its tensor has one element."""
+    drop = contestants.CDrop(library, contestants.Tensors((1, 1, 1, 1), torch.float32))
+    return statistics.median(seconds_of(drop.forward) for _ in range(CTYPES_CALLS))
 
 
 def rows_of(shape, dtype, entries, library, seconds):
@@ -217,17 +219,18 @@ def run(options):
         "isa": os.environ.get("DROPKIT_ISA", "the best here"),
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "case": f"{contestants.SPEC}@{contestants.P}",
+        "ctypes_us": 1e6 * ctypes_seconds(library),
         "versions": versions(entries),
         "results": [],
     }
     names = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
     print(f"{report['build']}, commit {report['commit']}, {report['cpu']}, {options.threads} thread(s)")
-    print(f"{names}; p = {contestants.P}, block {contestants.BLOCK}")
+    print(f"{names}; p = {contestants.P}, block {contestants.BLOCK}; ctypes call: {report['ctypes_us']:.1f} us")
     for dtype in options.dtype:
         for shape in options.shapes:
             report["results"] += rows_of(shape, dtype, entries, library, options.seconds)
-    if options.json:
-        replace_file(options.json, json.dumps(report, indent=1) + "\n")
+            if options.json:  # after each shape: who interrupts the run has those that are done
+                files.replace_file(options.json, json.dumps(report, indent=1) + "\n")
 
 
 # ---------------------------------------------------------------- the command line
@@ -280,7 +283,7 @@ def main(arguments):
         os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
         try:
             run(options)
-        except (contestants.Missing, outcomes.Wrong, OSError, ValueError, RuntimeError, MemoryError) as error:
+        except (contestants.Missing, checks.Wrong, OSError, ValueError, RuntimeError, MemoryError) as error:
             sys.exit(f"peers: {error}")
 
 

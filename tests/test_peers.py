@@ -13,7 +13,7 @@ import sys
 import types
 
 import contestants
-import outcomes
+import checks
 import peers
 import pytest
 import torch
@@ -98,6 +98,7 @@ def test_what_is_not_there_is_named_and_the_rest_is_timed(run):
         assert line.count(" to trust") == sum(not part["trusted"] for part in parts)
     assert done.rows["clone"]["dropped"] == 0 and all(0 < done.rows[name]["dropped"] < 0.3 for name in OWN[:-1])
     assert {"build", "commit", "cpu", "threads", "case", "date"} <= set(done.report)
+    assert 0 < done.report["ctypes_us"] < 1e4 and f"ctypes call: {done.report['ctypes_us']:.1f} us" in done.out
     assert done.report["versions"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
     assert done.files == ["peers.json"]
 
@@ -140,6 +141,29 @@ def test_a_peer_that_is_wrong_is_told(run, monkeypatch, fault, told):
     assert "clone" in right and "WRONG" not in right and "FAILED" not in right
 
 
+def test_both_passes_are_called_before_the_clock_though_one_is_wrong(monkeypatch):
+    calls = []
+    stand_in(monkeypatch, lambda y, x, keep: calls.append(x.requires_grad) or y / keep)
+    contestant = contestants.torchvision(contestants.Tensors((4, 16, 10, 10), torch.float32), None)
+    with pytest.raises(checks.Wrong, match="the output is not finite"):
+        checks.check(contestant, contestants.Tensors((4, 16, 10, 10), torch.float32))
+    assert calls[:2] == [False, True]
+
+
+def test_an_interrupted_run_has_the_shapes_that_are_done(run, monkeypatch):
+    rows_of = peers.rows_of
+
+    def interrupted(shape, *given):
+        if shape == "1,1,8,8":
+            raise SystemExit("stopped")
+        return rows_of(shape, *given)
+
+    monkeypatch.setattr(peers, "rows_of", interrupted)
+    done = run("--shapes", SHAPE, "1,1,8,8", "--only", "clone")
+    assert done.code == "stopped" and [row["shape"] for row in done.report["results"]] == [SHAPE]
+    assert done.files == ["peers.json"]
+
+
 # ---------------------------------------------------------------- dropkit's own
 
 
@@ -153,7 +177,7 @@ def drawn_by(name, shape=(4, 16, 10, 10), dtype=torch.float32):
 @pytest.mark.parametrize("name", OWN[:2])
 def test_dropkit_passes_its_check(name, dtype):
     contestant, tensors = drawn_by(name, dtype=dtype)
-    assert 0.05 < outcomes.check(contestant, tensors) < 0.15
+    assert 0.05 < checks.check(contestant, tensors) < 0.15
 
 
 @pytest.mark.parametrize("name", OWN[:2])
@@ -180,8 +204,8 @@ def test_a_result_that_is_off_is_found(name, fault, told):
         return y, dx
 
     contestant.forward, contestant.both = bad_forward, bad_both
-    with pytest.raises(outcomes.Wrong, match=told):
-        outcomes.check(contestant, tensors)
+    with pytest.raises(checks.Wrong, match=told):
+        checks.check(contestant, tensors)
 
 
 def test_a_key_that_stands_still_is_found():
@@ -194,79 +218,100 @@ def test_a_key_that_stands_still_is_found():
 
     drop.forward = same_key
     contestant.forward = same_key
-    with pytest.raises(outcomes.Wrong, match="the same mask"):
-        outcomes.check(contestant, tensors)
+    with pytest.raises(checks.Wrong, match="the same mask"):
+        checks.check(contestant, tensors)
 
 
 @pytest.mark.parametrize("fraction", [0.0, 0.05, 0.15, 1.0])
 def test_a_mask_of_another_rate_is_found(fraction):
     keep = torch.arange(64 * 256 * 100).reshape(64, 256, 10, 10) % 100 >= 100 * fraction
-    with pytest.raises(outcomes.Wrong, match="drops"):
-        outcomes.check_drawn(keep, 1 / max(1 - fraction, 0.1))
+    with pytest.raises(checks.Wrong, match="drops"):
+        checks.check_drawn(keep, 1 / max(1 - fraction, 0.1))
 
 
 @pytest.mark.parametrize("gain", [1.0, 1 / 0.9, math.nan])
 def test_a_gain_that_is_not_the_counts_is_found(gain):
-    expected, _ = outcomes.expected_drop(10, 10)
+    expected, _ = checks.expected_drop(10, 10)
     kept = round((1 - expected) * 100)
     keep = (torch.arange(100) < kept).reshape(1, 1, 10, 10)
-    outcomes.check_drawn(keep, 100 / kept)
-    with pytest.raises(outcomes.Wrong, match="gain"):
-        outcomes.check_drawn(keep, gain)
+    checks.check_drawn(keep, 100 / kept)
+    with pytest.raises(checks.Wrong, match="gain"):
+        checks.check_drawn(keep, gain)
 
 
 @pytest.mark.parametrize("n, known", [(7, 0.1000), (14, 0.0929), (28, 0.0939), (56, 0.0946)])
 def test_the_theory_gives_the_fractions_that_are_known(n, known):
-    assert outcomes.expected_drop(n, n)[0] == pytest.approx(known, abs=5e-5)
+    assert checks.expected_drop(n, n)[0] == pytest.approx(known, abs=5e-5)
 
 
 # ---------------------------------------------------------------- the clock
 
 
 class Clockwork:
-    """Work and copies that take as long as they are told to."""
+    """Work and copies that take as long as they are told to, from call to call."""
 
-    def __init__(self, monkeypatch, call, copy, libc):
-        self.now, self.turn = 0.0, 0
+    def __init__(self, monkeypatch, call, copy, libc, least_copy=math.inf):
+        self.now, self.least_copy, self.taken = 0.0, least_copy, []
         monkeypatch.setattr(peers.time, "perf_counter", lambda: self.now)
         monkeypatch.setattr(peers.time, "sleep", self.advance)
-        self.call, self.copy, self.copy_by_libc = (functools.partial(self.take, times) for times in (call, copy, libc))
+        named = {"call": call, "copy": copy, "libc": libc}
+        self.call, self.copy, self.copy_by_libc = (functools.partial(self.take, *item) for item in named.items())
 
     def advance(self, seconds):
         self.now += seconds
 
-    def take(self, times):
-        self.turn += 1
-        self.advance(times[self.turn // 2 % len(times)])
+    def take(self, name, times):
+        self.advance(times[self.taken.count(name) % len(times)])
+        self.taken.append(name)
 
 
+@pytest.mark.parametrize("unit", [1.0, 20e-6])
 @pytest.mark.parametrize(
-    "call, copy, libc, doubt",
+    "call, copy, libc, least_copy, doubt",
     [
-        ([0.8], [1.0], [1.2], None),
-        ([0.8], [1.0], [0.4], "COPY TOO SLOW"),
-        ([0.8, 1.6], [1.0], [1.2], "TOO NOISY"),
+        (0.8, 1.0, 1.2, math.inf, None),
+        (0.8, 1.0, 1.2, 0.9, None),
+        (0.8, 1.0, 0.3, math.inf, "COPY TOO SLOW"),
+        (0.8, 1.0, 1.2, 0.3, "COPY TOO SLOW"),
+        ([0.8, 1.6], 1.0, 1.2, math.inf, "TOO NOISY"),
     ],
 )
-def test_what_is_not_to_be_trusted(monkeypatch, call, copy, libc, doubt):
-    clock = Clockwork(monkeypatch, call, copy, libc)
-    part = peers.measure(clock.call, clock, False, 10)
+def test_what_is_not_to_be_trusted(monkeypatch, call, copy, libc, least_copy, doubt, unit):
+    calls = [unit * time for time in (call if isinstance(call, list) else [call])]
+    clock = Clockwork(monkeypatch, calls, [unit * copy], [unit * libc], unit * least_copy)
+    part = peers.measure(clock.call, clock, False, 10 * unit)
     assert part["doubt"] == doubt and part["trusted"] == (doubt is None)
-    if len(call) == 1:
+    assert clock.least_copy == pytest.approx(unit * min(copy, libc, least_copy))
+    if len(calls) == 1:
         assert part["ratio"] == pytest.approx(0.8) and part["spread"] == pytest.approx(0, abs=1e-9)
-        assert part["median_us"] == pytest.approx(0.8e6) and part["copy_us"] == pytest.approx(1e6)
+        assert part["median_us"] == pytest.approx(unit * 0.8e6) and part["copy_us"] == pytest.approx(unit * 1e6)
 
 
-@pytest.mark.parametrize("seconds, pairs", [(0, 3), (1, 3), (5, 12), (9, 15), (36, 20)])
+def test_what_torch_adds_to_a_call_is_not_slowness(monkeypatch):
+    clock = Clockwork(monkeypatch, [2e-6], [4e-6], [0.2e-6])
+    assert peers.measure(clock.call, clock, False, 0)["trusted"]
+
+
+@pytest.mark.parametrize("seconds, pairs", [(0, 3), (1, 3), (5, 5), (9, 8), (36, 15), (80, 17)])
 def test_slow_calls_are_few(monkeypatch, seconds, pairs):
     clock = Clockwork(monkeypatch, [0.8], [1.0], [1.2])
     assert peers.measure(clock.call, clock, False, seconds)["pairs"] == pairs
 
 
-def test_calls_on_own_threads_follow_a_pause_and_calls(monkeypatch):
-    clock = Clockwork(monkeypatch, [0.8], [1.0], [1.2])
+def test_only_the_fourth_copy_is_timed(monkeypatch):
+    clock = Clockwork(monkeypatch, [0.8], [7.0, 5.0, 3.0, 1.0], [1.2])
+    assert peers.measure(clock.call, clock, False, 0)["copy_us"] == pytest.approx(1e6)
+    assert clock.taken == 3 * ["call", *4 * ["copy"]] + 15 * ["libc"]
+
+
+@pytest.mark.parametrize("call, untimed", [(0.8, 3), (0.0009, 3), (0.0006, 4), (3.3e-5, 61)])
+def test_calls_on_own_threads_follow_a_pause_and_calls(monkeypatch, call, untimed):
+    clock = Clockwork(monkeypatch, [call], [1.0], [1.2])
     peers.measure(clock.call, clock, True, 0)
-    assert clock.turn == 3 * (4 + 4) + 15 and clock.now == pytest.approx(3 * (0.02 + 4 * 0.8 + 4 * 1.0) + 15 * 1.2)
+    calls, rest = clock.taken.count("call"), 3 * (peers.PAUSE + 4 * 1.0) + 15 * 1.2
+    assert calls == 3 * (untimed + 1)
+    assert clock.now == pytest.approx(rest + calls * call)
+    assert clock.taken.index("copy") == calls / 3
 
 
 # ---------------------------------------------------------------- what is refused
@@ -306,7 +351,7 @@ def test_operators_that_are_not_built_are_missing(run, monkeypatch):
 
 
 def test_a_result_of_dropkits_that_is_wrong_ends_the_run(run, monkeypatch):
-    monkeypatch.setattr(outcomes, "P", 0.3)
+    monkeypatch.setattr(checks, "P", 0.3)
     done = run("--shapes", "32,64,10,10", "--only", "dropkit_preallocated")
     assert str(done.code).startswith("peers: dropkit_preallocated: drops 0.") and "nothing of it" in done.code
     assert done.files == []
