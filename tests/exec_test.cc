@@ -173,13 +173,16 @@ TEST(ExecTest, TwoForkedChildrenDrawAtOnce) {
   const std::vector<uint64_t> expected(storage.mask.bits, storage.mask.bits + storage.mask.num_words());
   for (const bool busy : {false, true}) {
     std::atomic<bool> stop{false};
+    std::atomic<int> running{0};
     std::vector<std::thread> users;
     for (int i = 0; i < (busy ? 2 : 0); ++i) {
       users.emplace_back([&] {
-        std::atomic<int64_t> sum{0};  // nothing is allocated: a sanitizer's allocator does not survive a fork inside it
-        while (!stop) RunTasks(Exec(), 64, [&](int64_t i) { sum += i; });
+        // Nothing is allocated, no thread starts: a sanitizer's own locks do not survive a fork inside them.
+        std::atomic<int64_t> sum{0};
+        for (++running; !stop;) RunTasks(Exec(), 64, [&](int64_t i) { sum += i; });
       });
     }
+    ASSERT_TRUE(Comes(running, busy ? 2 : 0));
     for (int round = 0; round < 5; ++round) {
       const pid_t children[2] = {ForkToDraw(spec, x, expected), ForkToDraw(spec, x, expected)};
       ExpectEachOnce(100);

@@ -3,6 +3,8 @@
 // machines from before 2013. aarch64's SVE gets NEON: its vectors have no fixed size, and the bodies keep vectors in
 // structures. No include guard: foreach_target.h includes again by design.
 #undef HWY_DISABLED_TARGETS
+#undef HWY_IS_DEBUG_BUILD
+#define HWY_IS_DEBUG_BUILD 0  // its assertions need its library; these sources need the headers alone
 #undef HWY_BROKEN_EMU128
 #define HWY_BROKEN_EMU128 1  // the same baseline, HWY_SCALAR, with every compiler
 #define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SSE4 | HWY_AVX3_DL | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128)
