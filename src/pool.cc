@@ -105,9 +105,11 @@ void Pool::AwaitWorkers() {
 uint64_t Pool::AwaitCall(uint64_t seen) {
   const auto called = [&] { return IsNew(call_.load(), seen) || stopping_.load(); };
   if (!Soon(called)) {
+    // Woken too late for a call, it looks for the next one: to sleep again at once would be too late for that one too.
+    const uint64_t before = call_.load();
     std::unique_lock lock(mutex_);
     sleepers_.fetch_add(1);
-    wake_.wait(lock, called);
+    wake_.wait(lock, [&] { return call_.load() != before || called(); });
     sleepers_.fetch_sub(1);
   }
   return stopping_.load() ? 0 : call_.load();
