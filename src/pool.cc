@@ -101,7 +101,7 @@ void Pool::AwaitWorkers() {
   caller_sleeps_ = false;
 }
 
-// The next call that is open; an even number if the pool ends.
+// Waits for a call or the pool's end. The call may be over by then.
 uint64_t Pool::AwaitCall(uint64_t seen) {
   const auto called = [&] { return IsNew(call_.load(), seen) || stopping_.load(); };
   if (!Soon(called)) {
@@ -112,7 +112,7 @@ uint64_t Pool::AwaitCall(uint64_t seen) {
     wake_.wait(lock, [&] { return call_.load() != before || called(); });
     sleepers_.fetch_sub(1);
   }
-  return stopping_.load() ? 0 : call_.load();
+  return call_.load();
 }
 
 void Pool::Work(int thread) {

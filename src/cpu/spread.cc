@@ -201,19 +201,11 @@ void Spreader::GrowBlocks(int64_t n0, int64_t n1) const {
 
 // Of dropblock with region=valid: lanes are first cells.
 void Spreader::ClearFirstCells(int64_t n) const {
-  const int64_t base = n * mask_.sample_stride;
-  if (has_places_) {
-    BlockPlaces places = places_;
-    places.base = base;
-    return field_.ForEachBatch(n, 0, plan_.lanes, [&](int64_t first, const uint32_t* lanes, int64_t count) {
-      field_.kernels->clear_first_cells(mask_.bits, places, first, lanes, count);
-    });
-  }
-  const int64_t planes = axis_[0].positions, rows = axis_[1].positions, columns = axis_[2].positions;
-  field_.ForEachFired(n, 0, plan_.lanes, [&](int64_t lane) {
-    const int64_t row = by_positions_[2](lane), plane = by_positions_[1](row), channel = by_positions_[0](plane);
-    ClearBit(mask_.bits, base + channel + (plane - channel * planes) * stride_[0] + (row - plane * rows) * stride_[1] +
-                             (lane - row * columns) * stride_[2]);
+  if (!has_places_) return ClearEachBlock(n, true);
+  BlockPlaces places = places_;
+  places.base = n * mask_.sample_stride;
+  field_.ForEachBatch(n, 0, plan_.lanes, [&](int64_t first, const uint32_t* lanes, int64_t count) {
+    field_.kernels->clear_first_cells(mask_.bits, places, first, lanes, count);
   });
 }
 
