@@ -9,4 +9,5 @@ endif()
 target_include_directories(dropkit_objects PRIVATE ${HIGHWAY_INCLUDE_DIR})
 
 set_target_properties(torchlib PROPERTIES INTERFACE_LINK_OPTIONS "")
+target_compile_options(dropkit_torch PRIVATE -fmacro-prefix-map=${TORCH_DIR}/=torch/ -fmacro-prefix-map=${PROJECT_SOURCE_DIR}/=)
 install(TARGETS dropkit_torch LIBRARY DESTINATION dropkit/torch COMPONENT wheel)
