@@ -14,12 +14,23 @@ import subprocess
 import sys
 
 from scikit_build_core import build
-from scikit_build_core.build import (  # noqa: F401: hooks that need no torch
+from scikit_build_core.build import (
     build_sdist,
     get_requires_for_build_sdist,
     prepare_metadata_for_build_editable,
     prepare_metadata_for_build_wheel,
 )
+
+__all__ = [
+    "build_editable",
+    "build_sdist",
+    "build_wheel",
+    "get_requires_for_build_editable",
+    "get_requires_for_build_sdist",
+    "get_requires_for_build_wheel",
+    "prepare_metadata_for_build_editable",
+    "prepare_metadata_for_build_wheel",
+]
 
 OLDEST = (2, 10)
 REQUIREMENT = "torch>=2.10"

@@ -1,5 +1,5 @@
-"""The wheel of the Python package: built from a copy of the tracked files, read, installed into an environment of its own
-and used there from elsewhere.
+"""The wheel of the Python package: built from a copy of the tracked files, read, installed into an environment of its
+own and used there from elsewhere.
 
 Assumes the torch, scikit-build-core and pip of this Python, and asks nothing of the network. With ccache a second run
 compiles next to nothing; the first compiles the core once more. A build that pip isolates is not made here, because it
