@@ -1,4 +1,4 @@
-"""dropkit: DropBlock and its family of structured dropout. `dropkit.torch` is the package for PyTorch."""
+"""dropkit: DropBlock and its family of structured dropout. `dropkit.torch` is its PyTorch package."""
 
 from __future__ import annotations
 

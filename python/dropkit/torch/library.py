@@ -1,0 +1,37 @@
+"""Loads the operators that everything here stands on: libdropkit_torch.so, registered as torch.ops.dropkit.
+
+Looked for in the environment's DROPKIT_TORCH_OPS (the path of the file), beside this file, where `pip install` puts it,
+and in the `build` folder of a checkout. It needs torch 2.10 or later and no Python of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+
+import torch
+
+NAME = "libdropkit_torch.so"
+
+
+def find() -> pathlib.Path:
+    """The library's path. Raises ImportError, naming where it was looked for."""
+    named = os.environ.get("DROPKIT_TORCH_OPS")
+    here = pathlib.Path(__file__).resolve().parent
+    places = [pathlib.Path(named)] if named else [here / NAME, here.parents[2] / "build" / NAME]
+    for place in places:
+        if place.is_file():
+            return place
+    raise ImportError(
+        f"dropkit.torch: no {NAME} at {' or '.join(map(str, places))}; `pip install .` or `make` builds it"
+    )
+
+
+PATH = find()
+torch.ops.load_library(str(PATH))
+OPS = torch.ops.dropkit
+
+
+def build_info() -> str:
+    """One line: version, the draw's version, compiler, backends on and off."""
+    return OPS._build()
