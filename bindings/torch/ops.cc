@@ -4,12 +4,12 @@
 // translated in views.cc; autograd is the callers' (nn.cc in C++); other devices register kernels of their own.
 //
 // A mask is two tensors: bits, int64 words with bit 1 = keep in the memory order of y, and counts, int64 {T, kept...}.
-// Further operators are in packed.cc, whose masks are one tensor, and in spec_texts.cc, which has no tensors; those whose
-// name starts with _ belong to the Python package.
-// `channels_last` says that order. `drop` chooses it: it is `not y.is_contiguous()` of the y that it returned. To
-// `sample` and `drop_` the caller says it, and says the same to `apply`. `key` is read by a forward `apply` with
-// fill=noise alone. `total` is the number of elements that `kept` was counted over, where that is not x alone (several
-// ranks). Operators that change x return nothing that shares its memory, as torch.compile asks.
+// Further operators are in packed.cc, whose masks are one tensor, and in spec_texts.cc, which has no tensors; those
+// whose name starts with _ belong to the Python package. `channels_last` says that order. `drop` chooses it: it is `not
+// y.is_contiguous()` of the y that it returned. To `sample` and `drop_` the caller says it, and says the same to
+// `apply`. `key` is read by a forward `apply` with fill=noise alone. `total` is the number of elements that `kept` was
+// counted over, where that is not x alone (several ranks). Operators that change x return nothing that shares its
+// memory, as torch.compile asks.
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
 
