@@ -1,9 +1,9 @@
 """One call, `run`, and the ways it takes through torch: plain, traced by torch.compile or export, under torch.func.
 
 Plain eager calls take the shortest way: an operator without registered autograd under an old-style autograd.Function,
-or no Function where no gradient is wanted. Under torch.compile and torch.export the operator with registered autograd is
-traced. Under torch.func's transforms a Function with setup_context and vmap is needed. All give the same mask for the
-same key.
+or no Function where no gradient is wanted. Under torch.compile and torch.export the operator with registered autograd
+is traced. Under torch.func's transforms a Function with setup_context and vmap is needed. All give the same mask for
+the same key.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from . import operators
 from .library import OPS
-from .specs import first_line
+from .specs import first_line, with_keys
 
 _drop = OPS._drop.default
 _drop_in_place = OPS._drop_.default
@@ -226,8 +226,6 @@ def translated(error: RuntimeError) -> Exception:
 
 def keep_mask(x: Tensor, line: str, key: Tensor, p: float, p_device: Tensor | None, first_sample: int) -> Tensor:
     """The mask that `run` draws with this key, as booleans of x's shape: True where an element is kept."""
-    from .specs import with_keys
-
     bare = with_keys(line, normalize="none", fill="0")
     ones = torch.ones_like(x, dtype=torch.float16, requires_grad=False)
     return OPS.drop(ones, bare, key, p, p_device, first_sample)[0] != 0
