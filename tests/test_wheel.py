@@ -21,7 +21,7 @@ from outside import ROOT, needed, run
 TORCH = pathlib.Path(importlib.util.find_spec("torch").origin).parent
 # Where a build or a program might find another torch or dropkit than it is to.
 ELSEWHERE = ["DROPKIT_TORCH_OPS", "PYTHONPATH", "TORCH_DIR"]
-JUNK = ["python/dropkit/__pycache__/x.cpython-311.pyc", "python/dropkit/torch/libdropkit_torch.so", "build/x", "out/x"]
+JUNK = ["python/dropkit/__pycache__/x.cpython-311.pyc", "build/x", "out/x"]
 
 
 def version():
@@ -52,23 +52,32 @@ def source(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def wheel(source):
-    pip = [sys.executable, "-m", "pip", "wheel", "--no-index", "--no-deps", "--no-build-isolation"]
-    settings = [f"-Cbuild-dir={source / 'build' / 'wheel'}", "-Cbuild.tool-args=-j2"]
-    known_again = {"CCACHE_BASEDIR": str(source.parent), "CCACHE_NOHASHDIR": "1"}
-    # CI: scikit-build-core waits for `cmake --version` longer then; other tests may keep the cores busy.
-    run(*pip, *settings, "-w", source.parent, source, folder=source.parent, CI="1", **known_again)
+    build(source, "wheel", "-w", source.parent)
     (path,) = source.parent.glob("*.whl")
     return path
 
 
+def build(source, command, *options, python=sys.executable):
+    """A command of pip on the sources: compiled once for all, and in paths that ccache knows again next time."""
+    pip = [sys.executable, "-m", "pip", "--python", python, command, "--no-index", "--no-deps", "--no-build-isolation"]
+    settings = [f"-Cbuild-dir={source / 'build' / 'wheel'}", "-Cbuild.tool-args=-j2"]
+    known_again = {"CCACHE_BASEDIR": str(source.parent), "CCACHE_NOHASHDIR": "1"}
+    # CI: scikit-build-core waits for `cmake --version` longer then; other tests may keep the cores busy.
+    run(*pip, *settings, *options, source, folder=source.parent, CI="1", **known_again)
+
+
+def make_environment(folder):
+    """The Python of a new environment that sees torch, and all else that this one has, by a line in a .pth file."""
+    run(sys.executable, "-m", "venv", "--without-pip", folder)
+    (packages,) = folder.glob("lib/python*/site-packages")
+    (packages / "torch_elsewhere.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return folder / "bin" / "python"
+
+
 @pytest.fixture(scope="module")
 def python(wheel):
-    """The Python of an environment that has the wheel, and torch by a line in a .pth file."""
-    environment = wheel.parent / "environment"
-    run(sys.executable, "-m", "venv", "--without-pip", environment)
-    python = environment / "bin" / "python"
-    packages = pathlib.Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip())
-    (packages / "torch_elsewhere.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    """The Python of an environment that has the wheel."""
+    python = make_environment(wheel.parent / "environment")
     run(sys.executable, "-m", "pip", "--python", python, "install", "--no-index", "--no-deps", wheel)
     return python
 
@@ -128,6 +137,16 @@ print(dropped, torch.equal(y, x.grad), dropkit.__version__, dropkit.__file__, *l
     installed = pathlib.Path(package).parent
     assert installed.is_relative_to(python.parent.parent)
     assert loaded == [str(installed / "torch" / "libdropkit_torch.so")]
+
+
+def test_an_editable_installation_has_its_sources_in_the_checkout(wheel, source, tmp_path):
+    python = make_environment(tmp_path / "environment")
+    build(source, "install", "--editable", python=python)
+    code = "import dropkit.torch, dropkit.torch.library as lib; print(dropkit.torch.__file__, lib.PATH, sep='\\n')"
+    package, loaded = map(pathlib.Path, run(python, "-c", code, folder=tmp_path).splitlines()[-2:])
+    assert package == source / "python" / "dropkit" / "torch" / "__init__.py"
+    assert loaded.is_relative_to(tmp_path / "environment")
+    assert not list(source.glob("python/**/*.so"))
 
 
 def test_a_checkout_knows_its_version(python, tmp_path):
