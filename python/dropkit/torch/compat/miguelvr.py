@@ -8,6 +8,8 @@ there: by an override of `_compute_block_mask`, or an attribute of that name.
 
 from __future__ import annotations
 
+import typing
+
 import torch
 from torch import Tensor
 
@@ -109,7 +111,7 @@ class LinearScheduler(Counted):
 
     def __init__(self, dropblock: torch.nn.Module, start_value: float, stop_value: float, nr_steps: int) -> None:
         super().__init__()
-        self.dropblock = dropblock
+        self.dropblock: typing.Any = dropblock
         self.drop_values: list[float] = torch.linspace(
             start_value, stop_value, nr_steps, dtype=torch.float64, device="cpu"
         ).tolist()

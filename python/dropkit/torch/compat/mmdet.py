@@ -64,7 +64,7 @@ class DropBlock(Counted, DropProb, PeerLayer):
         if not (self.training or self.mc):
             return x
         self._count.add_(1)
-        if torch.compiler.is_compiling():
+        if torch.compiler.is_compiling() and self._ranks is None:
             target = self._p if self._p_device is None else self._p_device
             factor = (self._count.double() / max(self.warmup_iters, 1)).clamp(max=1.0)
             p_device = (factor * target).float()

@@ -55,9 +55,10 @@ class PeerLayer(Drop):
     """A layer whose spec line follows its settings. Subclasses say how, in `_line_from`, and name a `setting` each."""
 
     _line_from: typing.Callable[..., str]
+    p_name = "p"  # as an error names it
 
     def __init__(self, p: float, inplace: bool = False, **settings: object) -> None:
-        super().__init__(self._line_from(**settings), p, inplace=inplace)
+        super().__init__(self._line_from(**settings), specs.check_p(p, self.p_name), inplace=inplace)
         self._settings = settings
 
 
@@ -65,6 +66,7 @@ class DropProb:
     """The name that most peers give p."""
 
     p: float
+    p_name = "drop_prob"
 
     @property
     def drop_prob(self) -> float:
@@ -73,7 +75,7 @@ class DropProb:
 
     @drop_prob.setter
     def drop_prob(self, p: float) -> None:
-        self.p = p
+        self.p = specs.check_p(p, self.p_name)
 
 
 class Counted(torch.nn.Module):
