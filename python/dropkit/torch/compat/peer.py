@@ -20,21 +20,18 @@ class RefusedError(ValueError, AssertionError):
     """What a peer refuses by an `assert`: code that catches either class works."""
 
 
-@functools.lru_cache(maxsize=1024)
-def _line_of(preset: str, dims: int, block_size: object, keys: tuple) -> str:
-    own: dict[str, object] = {key: value for key, value in specs.PRESETS[preset].keys.items() if key != "block"}
-    return functional.line_for("dropblock", dims, block_size, own | dict(keys))
+@functools.lru_cache(maxsize=None)
+def _keys_of(preset: str) -> dict[str, object]:
+    return {key: value for key, value in specs.PRESETS[preset].keys.items() if key != "block"}
 
 
 @torch.compiler.assume_constant_result
 def line_of(preset: str, dims: int, block_size: object, **keys: object) -> str:
-    """The full line of a DropBlock preset with this block and these keys. Memoised.
+    """The full line of a DropBlock preset with this block and these keys.
 
     Raises ValueError or TypeError: what is wrong, the value, what is allowed.
     """
-    return _line_of(
-        preset, dims, tuple(block_size) if isinstance(block_size, list) else block_size, tuple(keys.items())
-    )
+    return functional.line_for("dropblock", dims, block_size, _keys_of(preset) | keys)
 
 
 def setting(name: str) -> typing.Any:
