@@ -57,11 +57,11 @@ def drop_path_residual(
     cannot look at the mask, under torch.compile, torch.export, torch.func and torch.fx, it is x + drop_path(branch(x)):
     the branch runs on everything, and the key is drawn on x's device (and a given one copied there).
 
-    What others see: batch normalisation inside the branch takes its statistics from the kept samples, so they are noisier
-    than drop_path's, and with one value a channel (one kept sample of 1x1) it raises as torch does. Parameters of a
-    branch that did not run have no gradient (None) from this call: DistributedDataParallel needs
-    find_unused_parameters=True, and its ranks skip different branches. Random layers inside the branch draw for the
-    samples that they see.
+    What others see: batch normalisation inside the branch takes its statistics from the kept samples alone, so they are
+    noisier than drop_path's, and raises, as torch does, on one value a channel (one kept sample of 1x1). Parameters of
+    a branch that did not run have no gradient (None) from this call: DistributedDataParallel, whose ranks skip
+    different branches, needs find_unused_parameters=True. Random layers inside the branch draw for the samples that
+    they see.
 
     Huang et al., Deep Networks with Stochastic Depth, ECCV 2016.
     """

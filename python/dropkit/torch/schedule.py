@@ -38,12 +38,12 @@ class LinearSchedule:
         TypeError, ValueError: naming the argument and its value; a layer that another schedule walks.
 
     Cost: `step()` sets a number a layer and writes one float32 tensor, with one copy to the model's device. The tensor
-    is on the device of the model's first parameter or buffer. A model that moves to another device takes it along at the
-    next `step()`; until then, and for layers on further devices, a compiled call copies its 4 bytes.
+    is on the device of the model's first parameter or buffer. A model that moves to another device takes it along at
+    the next `step()`; until then, and for layers on further devices, a compiled call copies its 4 bytes.
 
-    `layer.p = ...` on a scheduled layer holds, compiled calls included, until the next `step()`. A layer whose start and
-    target are both 0 costs a compiled graph nothing; setting its p by hand compiles the graph again. Copies of a model
-    (copy.deepcopy, pickle) keep the p of their moment and belong to no schedule. With `recompute=True` under
+    `layer.p = ...` on a scheduled layer holds, compiled calls included, until the next `step()`. A layer whose start
+    and target are both 0 costs a compiled graph nothing; setting its p by hand compiles the graph again. Copies of a
+    model (copy.deepcopy, pickle) keep the p of their moment and belong to no schedule. With `recompute=True` under
     torch.compile, `step()` belongs after the backward pass, as here. A model wrapped in DistributedDataParallel, before
     or after, is the same model; every rank makes and steps its own schedule.
 
@@ -90,7 +90,7 @@ class LinearSchedule:
         self._place(self._device())
 
     def state_dict(self) -> dict[str, typing.Any]:
-        """steps, start, count, and every layer's target and p: numbers and lists of them, fit for torch.save or json."""
+        """steps, start, count, every layer's target and p: numbers and lists of them, for torch.save or json."""
         p = [layer.p for layer in self._layers]
         return dict(zip(_KEYS, (self._steps, self._start, self._count, list(self._targets), p)))
 
