@@ -117,7 +117,7 @@ def test_ddp_needs_find_unused_parameters(tmp_path):
             model(images()).sum().backward()
             if finds:
                 model(images()).sum().backward()
-                assert not block.branch.weight.grad.any() if block.branch.weight.grad is not None else True
+                assert block.branch.weight.grad is None
             else:
                 with pytest.raises(RuntimeError, match="find_unused_parameters=True"):
                     model(images())
@@ -126,7 +126,7 @@ def test_ddp_needs_find_unused_parameters(tmp_path):
 
 
 def test_compiled_it_multiplies_with_the_same_mask():
-    block = nn.Sequential(DropPathResidual(nn.Conv2d(3, 3, 1), 0.5), DropPathResidual(Watched(), 0.6))
+    block = nn.Sequential(DropPathResidual(nn.Conv2d(3, 3, 1), 0.5), DropPathResidual(nn.Conv2d(3, 3, 1), 0.6))
     schedule = LinearSchedule(block, 2)
 
     def both(x):

@@ -185,6 +185,14 @@ def check_checkpointing():
         assert all(torch.equal(a, b) for a, b in zip(grads[0], other) if a is not None)
 
 
+def check_compiled():
+    """Graph breaks at the layers, and the same masks."""
+    both, alone, _ = pair(nn.Sequential(nn.ReLU(), DropBlock2d(0.3, 3), nn.Tanh()))
+    compiled = torch.compile(both, backend="eager")
+    for _ in range(2):
+        assert torch.equal(compiled(mine(images())), mine(alone(images())))
+
+
 def check_eval():
     both, alone, _ = pair(nn.Sequential(DropBlock2d(0.3, 3), DropBlock2d(0.2, 3, mc=True)))
     both.eval(), alone.eval()
@@ -240,5 +248,5 @@ if __name__ == "__main__":
     for name, check in list(globals().items()):
         if name.startswith("check_"):
             check()
-            print(f"{name} rank {RANK} ok", flush=True)
+            print(f"{name} rank {RANK} ok\n", end="", flush=True)  # one write a line: two processes share the pipe
     dist.destroy_process_group()

@@ -19,6 +19,7 @@ from torch.utils import _pytree
 from . import operators, paths, specs
 from .library import OPS
 from .modules import Layer
+from .schedule import device_of
 
 
 def data_parallel(model: torch.nn.Module, group: dist.ProcessGroup | None = None) -> Ranks:
@@ -134,8 +135,8 @@ class Ranks:
             return x
         draw = self._drawn(layer, x)
         if not self.sums(layer):
-            flags = {"recompute": layer.recompute, "inplace": layer.inplace, "dims": dims}
-            return paths.run(x, layer.spec, layer.p, None, draw.key, None, draw.first_sample, **flags)
+            first, again, inplace = draw.first_sample, layer.recompute, layer.inplace
+            return paths.run(x, layer.spec, layer.p, None, draw.key, None, first, again, inplace, dims)
         try:
             y = self._drop_with_sum(layer, x, draw)
         except RuntimeError as error:
@@ -155,18 +156,18 @@ class Ranks:
 
     # ------------------------------------------------------------ a forward pass
 
+    @torch.compiler.disable
     def _begin(self, model: torch.nn.Module, args: tuple, kwargs: dict) -> None:
-        if not any(layer.training or getattr(layer, "mc", False) for layer in self._numbers):
+        if not any(layer.training or layer.mc for layer in self._numbers):
             return
-        size, device = _batch_of(args, kwargs)
-        on_host = any(name in str(dist.get_backend(self._group)) for name in ("gloo", "mpi"))
-        mine = torch.tensor([size], device="cpu" if on_host else device)
+        mine = torch.tensor([_samples_of(args, kwargs)], device=self._meeting_place(model))
         sizes = mine.new_empty(dist.get_world_size(self._group))
         dist.all_gather(list(sizes.split(1)), mine, group=self._group)
         self._sizes = sizes.tolist()
         self._seed, self._offset = paths.new_key("cpu", self._generator).tolist()
         self._calls = dict.fromkeys(self._numbers, 0)
 
+    @torch.compiler.disable
     def _end(self, *_: object) -> None:
         self._sizes = None
 
@@ -182,34 +183,40 @@ class Ranks:
             raise RuntimeError(f"{layer} was called outside the forward of the model given to data_parallel")
         number = self._numbers[layer] + len(self._numbers) * self._calls[layer]
         self._calls[layer] += 1
-        draw = _Draw((self._seed, (self._offset + number) % 2**64), *self._place(layer, x))
+        draw = _Draw((self._seed, (self._offset + number) % 2**64), *self._position(layer, x))
         self._draws.pop(name, None)
         self._draws[name] = draw
         for old in list(itertools.islice(self._draws, max(0, len(self._draws) - 64 * len(self._numbers) - 4096))):
             del self._draws[old]
         return draw
 
-    def _place(self, layer: Layer, x: Tensor) -> tuple[int, int]:
+    def _position(self, layer: Layer, x: Tensor) -> tuple[int, int]:
         """(first_sample, samples of the whole batch) of a layer's x."""
         if specs.read(layer.spec).method == "drop_connect" and not specs.read(layer.spec).per_sample:
             return 0, 1  # a weight: one for all ranks
-        mine, here = self._sizes[self._rank], x.shape[0] if x.dim() else 1
+        sizes = self._sizes or []
+        mine, here = sizes[self._rank], x.shape[0] if x.dim() else 1
         each, rest = divmod(here, max(mine, 1))
         if rest or (here > 0) != (mine > 0):
             raise ValueError(f"x has {here} samples in {layer}; allowed: a multiple of the batch's {mine}")
-        return each * sum(self._sizes[: self._rank]), each * sum(self._sizes)
+        return each * sum(sizes[: self._rank]), each * sum(sizes)
+
+    def _meeting_place(self, model: torch.nn.Module) -> torch.device:
+        """The CPU if the group can work there, so that the host does not wait for a device; else the model's."""
+        backend = str(dist.get_backend(self._group))
+        return torch.device("cpu") if "gloo" in backend or "mpi" in backend else device_of(model)
 
     def _agreed_seed(self, model: torch.nn.Module) -> int:
-        on_host = any(name in str(dist.get_backend(self._group)) for name in ("gloo", "mpi"))
-        seed = paths.new_key()[:1].to("cpu" if on_host else next(model.parameters()).device)
-        dist.broadcast(seed, dist.get_global_rank(self._group or dist.group.WORLD, 0), group=self._group)
+        seed = paths.new_key()[:1].to(self._meeting_place(model))
+        dist.broadcast(seed, group_src=0, group=self._group)
         return int(seed)
 
 
-def _batch_of(args: tuple, kwargs: dict) -> tuple[int, torch.device]:
-    """(samples, device) of a forward's arguments."""
-    tensors = [leaf for leaf in _pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Tensor) and leaf.dim() > 0]
-    if not tensors:
-        raise ValueError("model was called without a tensor; allowed: arguments with the batch in dimension 0 of one")
-    listed = bool(args) and isinstance(args[0], (list, tuple))
-    return len(args[0]) if listed else tensors[0].shape[0], tensors[0].device
+def _samples_of(args: tuple, kwargs: dict) -> int:
+    """The samples in a forward's arguments."""
+    if args and isinstance(args[0], (list, tuple)):
+        return len(args[0])
+    for leaf in _pytree.tree_leaves((args, kwargs)):
+        if isinstance(leaf, Tensor) and leaf.dim() > 0:
+            return leaf.shape[0]
+    raise ValueError("model was called without a tensor; allowed: arguments with the batch in dimension 0 of one")

@@ -160,7 +160,7 @@ def _add(x: Tensor, branch: Branch, kept: list[int], gain: float) -> Tensor:
     rows = torch.tensor(kept).to(x.device, non_blocking=True)
     y = _scaled(branch(_gathered(x, rows)), (len(kept), *x.shape[1:]), gain)
     dtype = torch.promote_types(x.dtype, y.dtype)  # autocast may have made the branch's another
-    return x.to(dtype).index_add(0, rows, y.to(dtype))
+    return x.to(dtype, copy=True).index_add_(0, rows, y.to(dtype))  # index_add would forget x's memory format
 
 
 def _gathered(x: Tensor, rows: Tensor) -> Tensor:

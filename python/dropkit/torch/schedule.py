@@ -64,7 +64,7 @@ class LinearSchedule:
         self._targets = [layer.p for layer in self._layers]
         for layer in self._layers:
             layer._schedule = weakref.ref(self)
-        self._place(self._device())
+        self._place(device_of(self._model))
         self._set(self._walked())
 
     @property
@@ -87,7 +87,7 @@ class LinearSchedule:
         for layer in self._layers:
             layer._schedule = layer._p_device = None
         self._layers, self._targets = [], []
-        self._place(self._device())
+        self._place(device_of(self._model))
 
     def state_dict(self) -> dict[str, typing.Any]:
         """steps, start, count, every layer's target and p: numbers and lists of them, for torch.save or json."""
@@ -102,7 +102,7 @@ class LinearSchedule:
         """
         steps, start, count, targets, p = _checked(state, len(self._layers))
         self._steps, self._start, self._count, self._targets = steps, start, count, targets
-        self._place(self._device())
+        self._place(device_of(self._model))
         self._set(p)
 
     def __getstate__(self) -> typing.NoReturn:
@@ -115,7 +115,7 @@ class LinearSchedule:
         return [self._start + (target - self._start) * part for target in self._targets]
 
     def _set(self, p: list[float]) -> None:
-        device = self._device()
+        device = device_of(self._model)
         if device != self._values.device:
             self._place(device)
         self._values.copy_(torch.tensor(p, dtype=torch.float32), non_blocking=True)
@@ -128,11 +128,13 @@ class LinearSchedule:
         for layer, value, target in zip(self._layers, self._values.unbind(), self._targets):
             layer._p_device = value if target or self._start else None
 
-    def _device(self) -> torch.device:
-        for tensors in (self._model.parameters(), self._model.buffers()):
-            for tensor in tensors:
-                return tensor.device
-        return torch.device("cpu")
+
+def device_of(model: torch.nn.Module) -> torch.device:
+    """The device of a model's first parameter or buffer; the CPU where it has neither."""
+    for tensors in (model.parameters(), model.buffers()):
+        for tensor in tensors:
+            return tensor.device
+    return torch.device("cpu")
 
 
 def _checked(state: dict[str, typing.Any], layers: int) -> tuple[int, float, int, list[float], list[float]]:
