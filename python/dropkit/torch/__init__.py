@@ -22,7 +22,10 @@ from .modules import (
     SpatialDropout,
     from_spec,
 )
+from .parallel import Ranks, data_parallel
 from .paths import new_key
+from .residual import DropPathResidual, drop_path_residual
+from .schedule import LinearSchedule
 
 __all__ = [
     "Cutout",
@@ -31,16 +34,21 @@ __all__ = [
     "DropBlock2d",
     "DropBlock3d",
     "DropPath",
+    "DropPathResidual",
     "Dropout",
     "Layer",
+    "LinearSchedule",
+    "Ranks",
     "SpatialDropout",
     "build_info",
     "cutout",
+    "data_parallel",
     "drop",
     "drop_block1d",
     "drop_block2d",
     "drop_block3d",
     "drop_path",
+    "drop_path_residual",
     "dropout",
     "from_spec",
     "new_key",
