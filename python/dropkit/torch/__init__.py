@@ -23,6 +23,7 @@ from .modules import (
     from_spec,
 )
 from .paths import new_key
+from .placement import Site, place, unplace
 
 __all__ = [
     "Cutout",
@@ -33,6 +34,7 @@ __all__ = [
     "DropPath",
     "Dropout",
     "Layer",
+    "Site",
     "SpatialDropout",
     "build_info",
     "cutout",
@@ -44,5 +46,7 @@ __all__ = [
     "dropout",
     "from_spec",
     "new_key",
+    "place",
     "spatial_dropout",
+    "unplace",
 ]
