@@ -8,6 +8,7 @@
 The same key gives the same mask on every device; the backward pass keeps one bit an element.
 """
 
+from .conversion import Swap, convert
 from .functional import cutout, drop, drop_block1d, drop_block2d, drop_block3d, drop_path, dropout, spatial_dropout
 from .library import build_info
 from .modules import (
@@ -36,7 +37,9 @@ __all__ = [
     "Layer",
     "Site",
     "SpatialDropout",
+    "Swap",
     "build_info",
+    "convert",
     "cutout",
     "drop",
     "drop_block1d",
