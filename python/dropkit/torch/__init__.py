@@ -8,6 +8,7 @@
 The same key gives the same mask on every device; the backward pass keeps one bit an element.
 """
 
+from .conversion import Swap, convert
 from .functional import cutout, drop, drop_block1d, drop_block2d, drop_block3d, drop_path, dropout, spatial_dropout
 from .library import build_info
 from .modules import (
@@ -16,14 +17,15 @@ from .modules import (
     DropBlock1d,
     DropBlock2d,
     DropBlock3d,
-    DropPath,
     Dropout,
+    DropPath,
     Layer,
     SpatialDropout,
     from_spec,
 )
 from .parallel import Ranks, data_parallel
 from .paths import new_key
+from .placement import Site, place, unplace
 from .residual import DropPathResidual, drop_path_residual
 from .schedule import LinearSchedule
 
@@ -39,8 +41,11 @@ __all__ = [
     "Layer",
     "LinearSchedule",
     "Ranks",
+    "Site",
     "SpatialDropout",
+    "Swap",
     "build_info",
+    "convert",
     "cutout",
     "data_parallel",
     "drop",
@@ -52,5 +57,7 @@ __all__ = [
     "dropout",
     "from_spec",
     "new_key",
+    "place",
     "spatial_dropout",
+    "unplace",
 ]
