@@ -188,25 +188,20 @@ def connected(
 
     Args: as `paths.run`; window: None for a linear layer, or stride, padding, dilation and groups of a convolution.
     """
-    _check_tensors(x=x, weight=weight)
-    geometry = ()
-    if window is not None:
-        x, geometry = _geometry(x, weight, *window)
+    _check_tensors(x=x, weight=weight, **({} if bias is None else {"bias": bias}))
+    x, geometry = (x, ()) if window is None else _geometry(x, weight, *window)
     _check(x, weight, bias, geometry)
-    if not torch.compiler.is_compiling():
-        p_device = None
-    if p_device is None and p == 0:
-        return _plain(x, weight, bias, geometry)
     if not specs.read(line).per_sample:
         dropped = paths.run(weight, line, p, p_device, key, generator, first_sample, recompute)
         return _plain(x, dropped, bias, geometry)
-    x, weight, bias = _cast(x, weight, bias)
-    key = paths.new_key(weight.device, generator) if key is None else paths.as_key(key, weight)
-    p_device = None if p_device is None else p_device.to(weight.device)
     if torch.compiler.is_compiling():
-        return _each(x, weight, bias, geometry, line, p, p_device, key, first_sample, recompute)
+        return _traced(x, weight, bias, geometry, line, p, p_device, key, generator, first_sample, recompute)
+    if p == 0:
+        if p_device is not None and key is None:
+            paths.new_key(weight.device, generator)  # as a traced call, which cannot see that p is 0
+        return _plain(x, weight, bias, geometry)
     try:
-        return _each(x, weight, bias, geometry, line, p, p_device, key, first_sample, recompute)
+        return _each(x, weight, bias, geometry, line, p, None, key, generator, first_sample, recompute)
     except RuntimeError as error:
         raise paths.translated(error) from error
 
@@ -214,8 +209,18 @@ def connected(
 torch.fx.wrap("connected")  # symbolic tracing sees one leaf
 
 
-def _each(x, weight, bias, geometry, line, p, p_device, key, first_sample, recompute):
+def _traced(x, weight, bias, geometry, line, p, p_device, *drawn):
+    if p_device is not None:  # a graph that read p would be compiled again when p moves
+        return _each(x, weight, bias, geometry, line, 0.0, p_device.to(weight.device), *drawn)
+    if p == 0:
+        return _plain(x, weight, bias, geometry)
+    return _each(x, weight, bias, geometry, line, p, None, *drawn)
+
+
+def _each(x, weight, bias, geometry, line, p, p_device, key, generator, first_sample, recompute):
     """The layer with a mask for each sample; one without N is one sample."""
+    x, weight, bias = _cast(x, weight, bias)
+    key = paths.new_key(weight.device, generator) if key is None else paths.as_key(key, weight)
     alone = x.dim() == (3 if geometry else 1)
     x = x.unsqueeze(0) if alone else x
     call = Call(None, None, key, p_device, line, p, first_sample, tuple(x.shape), tuple(weight.shape), geometry)
@@ -340,5 +345,10 @@ def _check_bias(bias: object) -> None:
 
 
 def _run(layer: DropConnectLinear | DropConnectConv2d, x: Tensor, window: tuple | None) -> Tensor:
-    drawn = (layer.spec, layer.p, layer._p_device, None, None, 0, layer.recompute)
+    key, first_sample = None, 0
+    if layer._ranks is not None and layer.p != 0:
+        if layer._ranks.sums(layer):
+            raise ValueError(f"{layer.spec} in data_parallel; allowed with share=none: no normalize=kept over=tensor")
+        key, first_sample = layer._ranks.draw(layer, x)
+    drawn = (layer.spec, layer.p, layer._p_device, key, None, first_sample, layer.recompute)
     return connected(x, layer.weight, layer.bias, window, *drawn)

@@ -38,6 +38,7 @@ class Call(typing.NamedTuple):
     geometry: tuple[int, ...]  # of a convolution: stride, padding, dilation (2 each), groups; () of a linear layer
 
 
+CHUNK = 2**14  # elements; torch adds halves to floats by way of a copy in float32
 TENSORS = 4  # of a Call, which are its first fields
 _SCHEMA = (
     "(str which, bool affine, Tensor first, Tensor second, Tensor? bias, Tensor? bits, Tensor? counts, Tensor? key, "
@@ -162,7 +163,8 @@ def _summed(grad, x, call):
 def _add(total, product, n, call):
     bits, counts, spec, *rest = _mask_of(product, n, call)
     OPS.apply_(product.unsqueeze(0), bits, counts, spec, False, True, *rest)
-    total += product
+    for part, more in zip(total.view(-1).split(CHUNK), product.flatten().split(CHUNK)):
+        part += more
 
 
 connect = torch.library.custom_op("dropkit::connect", _connect, mutates_args=(), schema=_SCHEMA)
