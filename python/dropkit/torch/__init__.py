@@ -8,6 +8,7 @@
 The same key gives the same mask on every device; the backward pass keeps one bit an element.
 """
 
+from .connect import DropConnectConv2d, DropConnectLinear, drop_connect_conv2d, drop_connect_linear
 from .conversion import Swap, convert
 from .functional import cutout, drop, drop_block1d, drop_block2d, drop_block3d, drop_path, dropout, spatial_dropout
 from .library import build_info
@@ -35,6 +36,8 @@ __all__ = [
     "DropBlock1d",
     "DropBlock2d",
     "DropBlock3d",
+    "DropConnectConv2d",
+    "DropConnectLinear",
     "DropPath",
     "DropPathResidual",
     "Dropout",
@@ -52,6 +55,8 @@ __all__ = [
     "drop_block1d",
     "drop_block2d",
     "drop_block3d",
+    "drop_connect_conv2d",
+    "drop_connect_linear",
     "drop_path",
     "drop_path_residual",
     "dropout",

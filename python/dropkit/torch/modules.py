@@ -48,9 +48,16 @@ class Layer(torch.nn.Module):
     """
 
     def __init__(
-        self, spec: str, p: float | None, recompute: bool = False, mc: bool = False, inplace: bool = False
+        self,
+        spec: str,
+        p: float | None,
+        recompute: bool = False,
+        mc: bool = False,
+        inplace: bool = False,
+        **of_torch: typing.Any,
     ) -> None:
-        super().__init__()
+        """`of_torch` goes to the next class, for layers that are one of torch's too."""
+        super().__init__(**of_torch)
         read = specs.read(spec)
         self._line = read.line
         self._p = read.p if p is None else specs.check_p(p)
