@@ -52,6 +52,9 @@ class Layer(torch.nn.Module):
         read = specs.read(spec)
         self._line = read.line
         self._p = read.p if p is None else specs.check_p(p)
+        for name, value in (("recompute", recompute), ("mc", mc), ("inplace", inplace)):
+            if not isinstance(value, bool):
+                raise TypeError(f"{name} = {value!r}; allowed: True or False")
         self.recompute, self.mc, self.inplace = recompute, mc, inplace
         self._p_device: Tensor | None = None  # a schedule's, for traced calls: p moves without another trace
         self._ranks: Ranks | None = None  # data_parallel's

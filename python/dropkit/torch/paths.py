@@ -8,8 +8,12 @@ the same key.
 
 from __future__ import annotations
 
+import re
+import typing
+
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from . import operators
 from .library import OPS
@@ -29,17 +33,26 @@ def new_key(device: torch.device | str = "cpu", generator: torch.Generator | Non
     What torch.manual_seed sets decides it; one draw a key. Under torch.vmap its `randomness` decides whether slices
     share it.
     """
+    if generator is not None:
+        check_generator(generator, torch.device(device))
     return torch.randint(KEYS_BELOW, (2,), dtype=torch.int64, device=device, generator=generator)
+
+
+def check_generator(generator: object, device: torch.device) -> None:
+    if not isinstance(generator, torch.Generator):
+        raise TypeError(f"generator = {generator!r}; allowed: a torch.Generator or None")
+    if generator.device.type != device.type and device.type != "meta":
+        raise ValueError(f"generator is on {generator.device}; allowed: one on x's device, {device}")
 
 
 def as_key(key: object, x: Tensor) -> Tensor:
     """A caller's key as an operand: int64[2] on x's device, or a pair of ints {seed, offset} of 64 bits."""
     if isinstance(key, Tensor):
-        if key.dtype != torch.int64 or key.shape[-1:] != (2,) or key.device != x.device:
+        if key.dtype != torch.int64 or key.shape != (2,) or key.device != x.device:
             raise ValueError(
                 f"key is {key.dtype}{list(key.shape)} on {key.device}; allowed: int64[2] on x's device, {x.device}"
             )
-        return key
+        return key.contiguous()
     if not isinstance(key, (tuple, list)) or len(key) != 2 or not all(type(word) is int for word in key):
         raise TypeError(f"key = {key!r}; allowed: an int64[2] tensor, or two ints (seed, offset)")
     if not all(-(2**63) <= word < 2**64 for word in key):
@@ -95,11 +108,21 @@ class _DropInPlace(torch.autograd.Function):
 
 def _plain(x, line, key, p, p_device, first_sample, inplace):
     if torch.is_grad_enabled() and x.requires_grad:
+        if inplace:
+            refuse_leaf(x)
         return (_DropInPlace if inplace else _Drop).apply(x, line, key, p, p_device, first_sample)
     if not inplace:
         return _drop(x, line, key, p, p_device, first_sample)[0]
     _drop_in_place(x, line, key, p, p_device, first_sample, operators.is_channels_last(x))
     return x
+
+
+def refuse_leaf(x: Tensor) -> None:
+    """torch's errors for writing a leaf that requires grad; a Function would give them when x is already written."""
+    if x.is_leaf:
+        raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
+    if x._is_view() and x._base.is_leaf and x._base.requires_grad:
+        raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
 
 
 # ---------------------------------------------------------------- torch.func
@@ -178,14 +201,14 @@ def run(
     Args: as `functional.drop`; `p_device`, a 0-d f32 tensor on x's device, decides where it is given and traced; `dims`
     is how many dimensions the map must have, None for what the spec takes.
     """
-    check_dims(x, dims)
+    check_tensor(x, dims)
     if _is_compiling():
         return _traced(x, line, p, p_device, key, generator, first_sample, recompute, inplace)
     if p == 0:
         return x
     try:
         key = new_key(x.device, generator) if key is None else as_key(key, x)
-        if _transforms_are_active():
+        if _transforms_are_active() or forward_ad._current_level >= 0:  # both keep the mask, also for recompute
             y = _Transformed.apply(x, line, key, p, None, first_sample)[0]
             return x.copy_(y) if inplace else y
         if recompute:
@@ -193,11 +216,34 @@ def run(
             return x.copy_(y) if inplace else y
         return _plain(x, line, key, p, None, first_sample, inplace)
     except RuntimeError as error:
-        raise translated(error) from error
+        raise_translated(error)
 
 
-def check_dims(x: Tensor, dims: int | None) -> None:
-    """Raises ValueError unless x is N, C and `dims` of a map; None allows any."""
+def run_with_mask(
+    x: Tensor,
+    line: str,
+    p: float,
+    p_device: Tensor | None,
+    key: object,
+    generator: torch.Generator | None,
+    first_sample: int,
+    recompute: bool,
+    inplace: bool,
+    dims: int | None,
+) -> tuple[Tensor, Tensor]:
+    """What `run` returns, and the mask that it draws, as booleans of x's shape: True where an element is kept."""
+    check_tensor(x, dims)
+    key = new_key(x.device, generator) if key is None else as_key(key, x)
+    bare = with_keys(line, normalize="none", fill="0")
+    ones = torch.ones_like(x, dtype=torch.float16, requires_grad=False)
+    keep = run(ones, bare, p, p_device, key, None, first_sample) != 0
+    return run(x, line, p, p_device, key, None, first_sample, recompute, inplace), keep
+
+
+def check_tensor(x: object, dims: int | None) -> None:
+    """Raises TypeError or ValueError unless x is a tensor of N, C and `dims` of a map; None allows any."""
+    if not isinstance(x, Tensor):
+        raise TypeError(f"x = {x!r}; allowed: a tensor")
     if dims is not None and x.dim() != dims + 2:
         sizes = f"{x.dim()} dimensions, shape {tuple(x.shape)}"
         raise ValueError(f"x has {sizes}; allowed: {dims + 2}, N, C and {dims} of the map")
@@ -216,16 +262,16 @@ def _traced(x, line, p, p_device, key, generator, first_sample, recompute, inpla
     return x.copy_(y) if inplace else y
 
 
-def translated(error: RuntimeError) -> Exception:
-    """An error of the library as Python's: TypeError for a dtype, ValueError for other values; else itself."""
+WRONG_TYPE = re.compile(r"Expected a value of type '(\w+)' for argument '(\w+)' .*\n.*\nValue: (.*)")
+
+
+def raise_translated(error: RuntimeError) -> typing.NoReturn:
+    """Raises an error of the library as Python's: TypeError for a type, ValueError for a value; others as they are."""
+    if wrong := WRONG_TYPE.search(str(error)):
+        raise TypeError(f"{wrong[2]} = {wrong[3]}; allowed: {wrong[1]}") from error
     sentence = first_line(error)
     if "; allowed" not in sentence:
-        return error
-    return TypeError(sentence) if "dtype" in sentence else ValueError(sentence)
-
-
-def keep_mask(x: Tensor, line: str, key: Tensor, p: float, p_device: Tensor | None, first_sample: int) -> Tensor:
-    """The mask that `run` draws with this key, as booleans of x's shape: True where an element is kept."""
-    bare = with_keys(line, normalize="none", fill="0")
-    ones = torch.ones_like(x, dtype=torch.float16, requires_grad=False)
-    return OPS.drop(ones, bare, key, p, p_device, first_sample)[0] != 0
+        raise error
+    if sentence.startswith("y's strides"):  # results are dense: only an x written in place has others
+        sentence = "x" + sentence[1:]
+    raise (TypeError if "dtype" in sentence else ValueError)(sentence) from error
