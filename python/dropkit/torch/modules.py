@@ -81,7 +81,7 @@ class Layer(torch.nn.Module):
 
     def __getstate__(self) -> dict:
         """A copy belongs to no schedule and no process group."""
-        return self.__dict__ | {"_p_device": None, "_ranks": None}
+        return super().__getstate__() | {"_p_device": None, "_ranks": None}
 
 
 class Drop(Layer):

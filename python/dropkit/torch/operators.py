@@ -223,5 +223,5 @@ def batched(op):
     return rule
 
 
-for _name in ("sample", "drop", "apply", "drop_recompute"):
+for _name in ("sample", "drop", "apply", "drop_recompute", "_drop", "_gradient"):
     torch.library.register_vmap(f"dropkit::{_name}", batched(getattr(OPS, _name)))

@@ -24,6 +24,7 @@ _drop_in_place = OPS._drop_.default
 _gradient = OPS._gradient.default
 _transforms_are_active = torch._C._are_functorch_transforms_active
 _is_compiling = torch.compiler.is_compiling
+_tracing_state = torch._C._get_tracing_state  # of torch.jit.trace
 KEYS_BELOW = 2**63 - 1
 
 
@@ -67,14 +68,26 @@ class _Gradient(torch.autograd.Function):
     """The backward pass as a linear map of its own, for gradients of gradients: its gradient is itself."""
 
     @staticmethod
-    def forward(ctx, dy, mask, line, channels_last):
-        ctx.save_for_backward(mask)
-        ctx.line, ctx.channels_last = line, channels_last
+    def forward(dy, mask, line, channels_last):
         return _gradient(dy, mask, line, channels_last)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        _, mask, ctx.line, ctx.channels_last = inputs
+        ctx.save_for_backward(mask)
+        ctx.save_for_forward(mask)
 
     @staticmethod
     def backward(ctx, g):
         return _Gradient.apply(g, ctx.saved_tensors[0], ctx.line, ctx.channels_last), None, None, None
+
+    @staticmethod
+    def jvp(ctx, tangent, *_):
+        return _Gradient.apply(tangent, ctx.saved_tensors[0], ctx.line, ctx.channels_last)
+
+    @staticmethod
+    def vmap(info, in_dims, *arguments):
+        return operators.batched(_Gradient.apply)(info, in_dims, *arguments)
 
 
 class _Drop(torch.autograd.Function):
@@ -89,7 +102,7 @@ class _Drop(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, dy):
-        apply = _Gradient.apply if torch.is_grad_enabled() else _gradient
+        apply = _Gradient.apply if torch.is_grad_enabled() or forward_ad._current_level >= 0 else _gradient
         return apply(dy, ctx.saved_tensors[0], ctx.line, ctx.channels_last), None, None, None, None, None
 
 
@@ -106,17 +119,6 @@ class _DropInPlace(torch.autograd.Function):
     backward = _Drop.backward
 
 
-def _plain(x, line, key, p, p_device, first_sample, inplace):
-    if torch.is_grad_enabled() and x.requires_grad:
-        if inplace:
-            refuse_leaf(x)
-        return (_DropInPlace if inplace else _Drop).apply(x, line, key, p, p_device, first_sample)
-    if not inplace:
-        return _drop(x, line, key, p, p_device, first_sample)[0]
-    _drop_in_place(x, line, key, p, p_device, first_sample, operators.is_channels_last(x))
-    return x
-
-
 def refuse_leaf(x: Tensor) -> None:
     """torch's errors for writing a leaf that requires grad; a Function would give them when x is already written."""
     if x.is_leaf:
@@ -128,53 +130,29 @@ def refuse_leaf(x: Tensor) -> None:
 # ---------------------------------------------------------------- torch.func
 
 
-class _TransformedGradient(torch.autograd.Function):
-    @staticmethod
-    def forward(dy, bits, counts, line, channels_last):
-        return operators.gradient(dy, bits, counts, line, channels_last, None)
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        _, bits, counts, ctx.line, ctx.channels_last = inputs
-        ctx.save_for_backward(bits, counts)
-        ctx.save_for_forward(bits, counts)
-
-    @staticmethod
-    def backward(ctx, g):
-        dx = _TransformedGradient.apply(g, *ctx.saved_tensors, ctx.line, ctx.channels_last)
-        return dx, None, None, None, None
-
-    @staticmethod
-    def jvp(ctx, tangent, *_):
-        return _TransformedGradient.apply(tangent, *ctx.saved_tensors, ctx.line, ctx.channels_last)
-
-    @staticmethod
-    def vmap(info, in_dims, *arguments):
-        return operators.batched(_TransformedGradient.apply)(info, in_dims, *arguments)
-
-
 class _Transformed(torch.autograd.Function):
+    """What `_Drop` does, for torch.func and forward-mode gradients, at four times its cost in Python."""
+
     @staticmethod
     def forward(x, line, key, p, p_device, first_sample):
-        return OPS.drop(x, line, key, p, p_device, first_sample)
+        return _drop(x, line, key, p, p_device, first_sample)
 
     @staticmethod
     def setup_context(ctx, inputs, output):
-        y, bits, counts = output
-        ctx.mark_non_differentiable(bits, counts)
-        ctx.save_for_backward(bits, counts)
-        ctx.save_for_forward(bits, counts)
+        y, mask = output
+        ctx.mark_non_differentiable(mask)
+        ctx.save_for_backward(mask)
+        ctx.save_for_forward(mask)
         ctx.line, ctx.channels_last = inputs[1], operators.is_channels_last(y)
 
     @staticmethod
-    def backward(ctx, dy, *_):
-        dx = _TransformedGradient.apply(dy, *ctx.saved_tensors, ctx.line, ctx.channels_last)
+    def backward(ctx, dy, _):
+        dx = _Gradient.apply(dy, ctx.saved_tensors[0], ctx.line, ctx.channels_last)
         return dx, None, None, None, None, None
 
     @staticmethod
     def jvp(ctx, tangent, *_):
-        y = _TransformedGradient.apply(tangent, *ctx.saved_tensors, ctx.line, ctx.channels_last)
-        return y, None, None
+        return _Gradient.apply(tangent, ctx.saved_tensors[0], ctx.line, ctx.channels_last), None
 
     @staticmethod
     def vmap(info, in_dims, *arguments):
@@ -201,20 +179,34 @@ def run(
     Args: as `functional.drop`; `p_device`, a 0-d f32 tensor on x's device, decides where it is given and traced; `dims`
     is how many dimensions the map must have, None for what the spec takes.
     """
-    check_tensor(x, dims)
-    if _is_compiling():
+    if not isinstance(x, Tensor) or (dims is not None and x.dim() != dims + 2):
+        check_tensor(x, dims)
+    if _is_compiling() or _tracing_state() is not None:
         return _traced(x, line, p, p_device, key, generator, first_sample, recompute, inplace)
     if p == 0:
         return x
     try:
-        key = new_key(x.device, generator) if key is None else as_key(key, x)
-        if _transforms_are_active() or forward_ad._current_level >= 0:  # both keep the mask, also for recompute
+        # Small tensors pay for each Python frame here, so the common way has few.
+        if key is not None:
+            key = as_key(key, x)
+        elif generator is None:
+            key = torch.randint(KEYS_BELOW, (2,), device=x.device)
+        else:
+            key = new_key(x.device, generator)
+        if _transforms_are_active() or forward_ad._current_level >= 0:  # which keep the mask, also for recompute
             y = _Transformed.apply(x, line, key, p, None, first_sample)[0]
-            return x.copy_(y) if inplace else y
-        if recompute:
+        elif recompute or (inplace and x.is_neg()):  # an operator cannot write the imaginary part of a conjugate
             y = OPS.drop_recompute(x, line, key, p, None, first_sample)
-            return x.copy_(y) if inplace else y
-        return _plain(x, line, key, p, None, first_sample, inplace)
+        elif torch.is_grad_enabled() and x.requires_grad:
+            if inplace:
+                refuse_leaf(x)
+            return (_DropInPlace if inplace else _Drop).apply(x, line, key, p, None, first_sample)
+        elif inplace:
+            _drop_in_place(x, line, key, p, None, first_sample, operators.is_channels_last(x))
+            return x
+        else:
+            return _drop(x, line, key, p, None, first_sample)[0]
+        return x.copy_(y) if inplace else y
     except RuntimeError as error:
         raise_translated(error)
 
