@@ -61,6 +61,9 @@ class Layer(torch.nn.Module):
         read = specs.read(spec)
         self._line = read.line
         self._p = read.p if p is None else specs.check_p(p)
+        for name, value in (("recompute", recompute), ("mc", mc), ("inplace", inplace)):
+            if not isinstance(value, bool):
+                raise TypeError(f"{name} = {value!r}; allowed: True or False")
         self.recompute, self.mc, self.inplace = recompute, mc, inplace
         self._p_device: Tensor | None = None  # a schedule's, for traced calls: p moves without another trace
         self._schedule: weakref.ref[LinearSchedule] | None = None
@@ -90,7 +93,7 @@ class Layer(torch.nn.Module):
 
     def __getstate__(self) -> dict:
         """A copy belongs to no schedule and no process group."""
-        return self.__dict__ | {"_p_device": None, "_schedule": None, "_ranks": None}
+        return super().__getstate__() | {"_p_device": None, "_schedule": None, "_ranks": None}
 
 
 class Drop(Layer):
