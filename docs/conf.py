@@ -1,4 +1,4 @@
-"""Sphinx's settings. `make docs` builds the site: Markdown by MyST, the API by Doxygen and Breathe, Python's by autodoc.
+"""Sphinx's settings. `make docs` builds the site: Markdown by MyST, the API by Breathe, Python's by autodoc.
 
 Doxygen runs from here, so that sphinx-build is the one command. A page's line `<!-- API of FILE -->` becomes the
 documentation of that header, section by section; `<!-- API of dropkit.torch -->` that of the Python package, which is
