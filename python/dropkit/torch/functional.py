@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import typing
 from collections.abc import Callable
@@ -101,12 +102,29 @@ def _size_key(method: str) -> str:
 
 
 def line_for(method: str, dims: int | None, size: object, keys: dict[str, object]) -> str:
-    """The full spec line of a method, its size (None: the default) and further keys."""
+    """The full spec line of a method, its size (None: the default) and further keys. Memoised."""
+    size = tuple(size) if isinstance(size, list) else size
+    return _line(method, dims, (type(size), size), tuple((key, type(value), value) for key, value in keys.items()))
+
+
+@torch.compiler.assume_constant_result
+def _line(method: str, dims: int | None, size: tuple, keys: tuple) -> str:
+    try:
+        return _memoised_line(method, dims, size, keys)
+    except TypeError:  # what cannot be hashed is wrong, and is named
+        return _memoised_line.__wrapped__(method, dims, size, keys)
+
+
+@functools.lru_cache(maxsize=1024)
+def _memoised_line(method: str, dims: int | None, typed_size: tuple, typed_keys: tuple) -> str:
+    """Types are part of the arguments because True is equal to 1, and is not allowed."""
+    keys = {key: value for key, _, value in typed_keys}
+    size = typed_size[1]
     if size is None:
         return specs.line_of(method, **keys)
     name = "block_size" if method == "dropblock" else "size"
-    whole = [size] if isinstance(size, int) else size
-    if not isinstance(whole, (list, tuple)) or not all(type(side) is int for side in whole):
+    whole = (size,) if type(size) is int else size
+    if not isinstance(whole, tuple) or not all(type(side) is int for side in whole):
         raise TypeError(f"{name} = {size!r}; allowed: an int, or a tuple of ints, one per axis")
     if len(whole) not in (1, dims or len(whole)) or not all(1 <= side <= 2**20 for side in whole):
         axes = f" or {dims}, one per axis," if dims else ", or one per axis,"
@@ -186,8 +204,8 @@ def drop_path(x: Tensor, p: float | None = None, **options: Unpack[DropPathCall]
 
 @signed("cutout", size="size")
 def cutout(x: Tensor, p: float | None = None, size: specs.Size | None = None, **options: Unpack[CutoutCall]) -> Tensor:
-    """Cutout on images x[N, C, H, W], or [N, C, L], [N, C, D, H, W]: `holes` squares of `size` of each sample are set to
-    `fill`.
+    """Cutout on images x[N, C, H, W], or [N, C, L], [N, C, D, H, W]: `holes` squares of `size` of each sample
+    are set to `fill`.
 
     p is the probability that a hole is cut. DeVries, Taylor, arXiv 1708.04552 (2017).
     """

@@ -1,4 +1,4 @@
-"""The methods as modules. Masks come from the generator that torch.manual_seed sets; `train()` and `eval()` are honoured.
+"""The methods as modules. Masks come from the generator that torch.manual_seed sets; train() and eval() are honoured.
 
 A module has no parameters or buffers, so a state_dict does not know of it; what it drops and how likely are attributes.
 """
@@ -172,7 +172,7 @@ class SpatialDropout(_Method):
 
 
 class DropPath(_Method):
-    """Whole samples of the x[N, ...] of a residual branch: see `drop_path`, and `drop_path_residual`, which skips work."""
+    """Whole samples of the x[N, ...] of a residual branch: see `drop_path`; `drop_path_residual` skips their work."""
 
     @signed("drop_path", FLAGS)
     def __init__(self, p: float | None = None, **options: Unpack[DropPathKeys]) -> None:

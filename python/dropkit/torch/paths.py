@@ -1,9 +1,9 @@
 """One call, `run`, and the ways it takes through torch: plain, traced by torch.compile or export, under torch.func.
 
 Plain eager calls take the shortest way: an operator without registered autograd under an old-style autograd.Function,
-or no Function where no gradient is wanted. Under torch.compile and torch.export the operator with registered autograd is
-traced. Under torch.func's transforms a Function with setup_context and vmap is needed. All give the same mask for the
-same key.
+or no Function where no gradient is wanted. Under torch.compile and torch.export the operator with registered autograd
+is traced. Under torch.func's transforms a Function with setup_context and vmap is needed. All give the same mask for
+the same key.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from . import operators
 from .library import OPS
-from .specs import first_line
+from .specs import first_line, with_keys
 
 _drop = OPS._drop.default
 _drop_in_place = OPS._drop_.default
@@ -93,15 +93,6 @@ class _DropInPlace(torch.autograd.Function):
     backward = _Drop.backward
 
 
-def _plain(x, line, key, p, p_device, first_sample, inplace):
-    if torch.is_grad_enabled() and x.requires_grad:
-        return (_DropInPlace if inplace else _Drop).apply(x, line, key, p, p_device, first_sample)
-    if not inplace:
-        return _drop(x, line, key, p, p_device, first_sample)[0]
-    _drop_in_place(x, line, key, p, p_device, first_sample, operators.is_channels_last(x))
-    return x
-
-
 # ---------------------------------------------------------------- torch.func
 
 
@@ -178,20 +169,32 @@ def run(
     Args: as `functional.drop`; `p_device`, a 0-d f32 tensor on x's device, decides where it is given and traced; `dims`
     is how many dimensions the map must have, None for what the spec takes.
     """
-    check_dims(x, dims)
+    if dims is not None and x.dim() != dims + 2:
+        check_dims(x, dims)
     if _is_compiling():
         return _traced(x, line, p, p_device, key, generator, first_sample, recompute, inplace)
     if p == 0:
         return x
     try:
-        key = new_key(x.device, generator) if key is None else as_key(key, x)
+        # Small tensors pay for each Python frame here, so the common way has few.
+        if key is not None:
+            key = as_key(key, x)
+        elif generator is None:
+            key = torch.randint(KEYS_BELOW, (2,), device=x.device)
+        else:
+            key = new_key(x.device, generator)
         if _transforms_are_active():
             y = _Transformed.apply(x, line, key, p, None, first_sample)[0]
-            return x.copy_(y) if inplace else y
-        if recompute:
+        elif recompute:
             y = OPS.drop_recompute(x, line, key, p, None, first_sample)
-            return x.copy_(y) if inplace else y
-        return _plain(x, line, key, p, None, first_sample, inplace)
+        elif torch.is_grad_enabled() and x.requires_grad:
+            return (_DropInPlace if inplace else _Drop).apply(x, line, key, p, None, first_sample)
+        elif inplace:
+            _drop_in_place(x, line, key, p, None, first_sample, operators.is_channels_last(x))
+            return x
+        else:
+            return _drop(x, line, key, p, None, first_sample)[0]
+        return x.copy_(y) if inplace else y
     except RuntimeError as error:
         raise translated(error) from error
 
@@ -226,8 +229,6 @@ def translated(error: RuntimeError) -> Exception:
 
 def keep_mask(x: Tensor, line: str, key: Tensor, p: float, p_device: Tensor | None, first_sample: int) -> Tensor:
     """The mask that `run` draws with this key, as booleans of x's shape: True where an element is kept."""
-    from .specs import with_keys
-
     bare = with_keys(line, normalize="none", fill="0")
     ones = torch.ones_like(x, dtype=torch.float16, requires_grad=False)
     return OPS.drop(ones, bare, key, p, p_device, first_sample)[0] != 0

@@ -94,7 +94,6 @@ def text_of(name: str, value: object) -> str:
     raise TypeError(f"{name} = {value!r}; allowed: a number, a word, or a tuple of ints, one per axis")
 
 
-@torch.compiler.assume_constant_result
 def line_of(method: str, **keys: object) -> str:
     """The full line of a method with these keys.
 
