@@ -109,7 +109,7 @@ def test_links(page):
 @pytest.mark.parametrize("page", PAGES)
 def test_files_that_are_named_exist(page):
     prose = re.sub(r"^```.*?^```", "", (ROOT / page).read_text(), flags=re.M | re.S)
-    for name in re.findall(r"`((?:src|tests|cli|bindings|docs|include|cmake)/[\w./-]*)`", prose):
+    for name in re.findall(r"`((?:src|tests|cli|bindings|python|examples|docs|include|cmake)/[\w./-]*)`", prose):
         assert (ROOT / name).exists(), f"{page}: there is no {name}"
 
 

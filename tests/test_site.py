@@ -178,6 +178,16 @@ def test_the_package_is_read_as_it_is():
     assert {"dropkit.torch.DropBlock2d", "dropkit.torch.drop_block2d", "dropkit.torch.new_key"} <= set(names)
 
 
+def test_the_manual_names_what_is_exported_and_nothing_else():
+    manual = (ROOT / "docs" / "pytorch.md").read_text()
+    names = set(exported(PACKAGE / "__init__.py"))
+    assert names <= set(re.findall(r"`(\w+)`", manual)), names - set(re.findall(r"`(\w+)`", manual))
+    tables = re.search(r"^## What there is\n(.*?)^\[Methods", manual, re.M | re.S)[1]
+    first = [cell for line in tables.splitlines() if line.startswith("|") for cell in line.split("|")[1:3]]
+    told = {name for cell in first for name in re.findall(r"`(\w+)`", cell)}
+    assert len(told) > 20 and told <= names, told - names
+
+
 def test_every_name_of_the_package_is_there_with_its_docstring(site):
     page = site / "api_pytorch.html"
     shown = set(re.findall(r'<dt class="sig[^"]*" id="([^"]+)">', page.read_text()))
