@@ -42,8 +42,9 @@ highlight_language = "text"
 nitpick_ignore_regex = [
     ("cpp:identifier", r"std(::.*)?|torch(::.*)?|u?int\d+_t|size_t|Derived"),
     ("cpp:identifier", r"dropkit(::nn(::functional)?)?|DROPKIT_\w+"),  # namespaces have no page, macros no C++ name
-    ("py:class", r"torch\..*|(.*\.)?(Tensor|Size|Key)|collections\..*"),
+    ("py:class", r"torch\..*|(.*\.)?(Tensor|Size|Key|Pair|Branch)|collections\..*"),
 ]
+suppress_warnings = ["ref.python"]  # compat's modules share names with the package and with each other
 autodoc_inherit_docstrings = False  # torch's would come with its links
 autodoc_typehints_format = "short"
 python_maximum_signature_line_length = 100
@@ -104,3 +105,4 @@ def expand_api(app, page, source):
 def setup(app):
     app.connect("config-inited", run_doxygen)
     app.connect("source-read", expand_api)
+    app.connect("autodoc-process-docstring", python_pages.process, priority=400)  # before napoleon

@@ -30,7 +30,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--p", type=float, default=0.1, help="probability to drop in the last stage (%(default)s)")
     parser.add_argument("--block-size", type=int, default=7)
     parser.add_argument("--p-steps", type=int, help="steps until p is reached (those of --steps)")
-    parser.add_argument("--lr", type=float, default=0.05)
+    parser.add_argument("--lr", type=float, default=0.01)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=0, help="processes that load images (%(default)s)")
     parser.add_argument("--save-every", type=int, default=1000)

@@ -119,8 +119,12 @@ def package_environment():
     return {**environment(), **own, "PYTHONDONTWRITEBYTECODE": "1"}
 
 
-def run_python(block, folder):
-    return run([sys.executable, "-c", block.text], block, cwd=folder, env=package_environment())
+def run_python(*blocks, folder):
+    """Runs blocks one after the other in one process, as importing torch takes seconds; no name passes between them."""
+    program = "".join(
+        f"exec(compile({block.text!r}, {str(block)!r}, 'exec'), {{'__name__': '__main__'}})\n" for block in blocks
+    )
+    return run([sys.executable, "-c", program], blocks[0], cwd=folder, env=package_environment())
 
 
 def configure_project(block, folder):

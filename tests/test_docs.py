@@ -56,7 +56,7 @@ def test_commands(page, base):
     folder = fenced.page_folder(base, page)
     for block in fenced.blocks_of(page):
         if block.tag == "python" and not block.needs_torch():
-            fenced.run_python(block, folder)
+            fenced.run_python(block, folder=folder)
         for command in fenced.commands_of(block) if block.tag == "console" else []:
             if not command.needs_torch():
                 fenced.run_command(command, folder)
