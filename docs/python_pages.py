@@ -86,8 +86,8 @@ ITEM = re.compile(r"    [\w*]+(, [\w*]+)*: ")
 def process(app, what, name, owner, options, lines):
     """Makes of our docstrings what napoleon reads (autodoc's event; changes `lines`).
 
-    Three things are ours: indented code below a paragraph, sentences that close a list of arguments, and returned values
-    that are described in words, whose first colon would end a type.
+    Three things are ours: indented code below a paragraph, sentences that close a list of arguments, and returned
+    values that are described in words, whose first colon would end a type.
     """
     lines[:] = [line for part in paragraphs(lines) for line in [*rewritten(part), ""]]
 
