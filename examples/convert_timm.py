@@ -36,7 +36,7 @@ def main() -> None:
     before, weights = model.eval()(images), model.state_dict()
 
     for path, old, new in convert(model):
-        print(f"{path}: {old} -> {new}")
+        print(f"{path}: {old} -> {new or 'left as it is'}")
     model.load_state_dict(weights, strict=True)
     if not torch.equal(model(images), before):
         raise SystemExit(f"{args.model} in eval mode changed by being converted")
