@@ -157,7 +157,8 @@ class DropBlock2d(_DropBlock):
         p: probability to drop.
         block_size: an int or a tuple, (rows, columns); blocks larger than the map are clipped as `clip` says.
         rate: "paper" (default: published settings were tuned with it), or "calibrated": drops p on average.
-        Further keywords are the keys of the spec line and the attributes of Layer.
+
+    Further keywords are the keys of the spec line and the attributes of Layer.
     """
 
     dims = 2
