@@ -67,7 +67,10 @@ lint: setup
 format: setup
 	$(PYTHON) tests/lint.py --format
 
+# The Python package's API is read from the package, which needs its operators.
 docs: setup
+	cmake --preset default -DDROPKIT_TORCH=ON
+	cmake --build --preset default -j $(JOBS) --target dropkit_torch
 	.venv/bin/sphinx-build -W -n -q -E -b html -d build/doctrees docs build/site
 	@echo "The site starts at build/site/index.html"
 
