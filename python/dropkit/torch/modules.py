@@ -48,12 +48,22 @@ class Layer(torch.nn.Module):
     """
 
     def __init__(
-        self, spec: str, p: float | None, recompute: bool = False, mc: bool = False, inplace: bool = False
+        self,
+        spec: str,
+        p: float | None,
+        recompute: bool = False,
+        mc: bool = False,
+        inplace: bool = False,
+        **of_torch: typing.Any,
     ) -> None:
-        super().__init__()
+        """`of_torch` goes to the next class, for layers that are one of torch's too."""
+        super().__init__(**of_torch)
         read = specs.read(spec)
         self._line = read.line
         self._p = read.p if p is None else specs.check_p(p)
+        for name, value in (("recompute", recompute), ("mc", mc), ("inplace", inplace)):
+            if not isinstance(value, bool):
+                raise TypeError(f"{name} = {value!r}; allowed: True or False")
         self.recompute, self.mc, self.inplace = recompute, mc, inplace
         self._p_device: Tensor | None = None  # a schedule's, for traced calls: p moves without another trace
         self._schedule: weakref.ref[LinearSchedule] | None = None
@@ -83,7 +93,7 @@ class Layer(torch.nn.Module):
 
     def __getstate__(self) -> dict:
         """A copy belongs to no schedule and no process group."""
-        return self.__dict__ | {"_p_device": None, "_schedule": None, "_ranks": None}
+        return super().__getstate__() | {"_p_device": None, "_schedule": None, "_ranks": None}
 
 
 class Drop(Layer):
@@ -147,7 +157,8 @@ class DropBlock2d(_DropBlock):
         p: probability to drop.
         block_size: an int or a tuple, (rows, columns); blocks larger than the map are clipped as `clip` says.
         rate: "paper" (default: published settings were tuned with it), or "calibrated": drops p on average.
-        Further keywords are the keys of the spec line and the attributes of Layer.
+
+    Further keywords are the keys of the spec line and the attributes of Layer.
     """
 
     dims = 2

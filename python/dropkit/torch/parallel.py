@@ -130,7 +130,7 @@ class Ranks:
     def drop(self, layer: Layer, x: Tensor) -> Tensor:
         """x with what the layer drops."""
         dims = getattr(layer, "dims", None)
-        paths.check_dims(x, dims)
+        paths.check_tensor(x, dims)
         if layer.p == 0:
             return x
         draw = self._drawn(layer, x)
@@ -140,7 +140,7 @@ class Ranks:
         try:
             y = self._drop_with_sum(layer, x, draw)
         except RuntimeError as error:
-            raise paths.translated(error) from error
+            paths.raise_translated(error)
         return x.copy_(y) if layer.inplace else y
 
     def _drop_with_sum(self, layer: Layer, x: Tensor, draw: _Draw) -> Tensor:

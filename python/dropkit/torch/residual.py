@@ -16,7 +16,7 @@ from . import operators, specs
 from .functional import Key, signed
 from .library import OPS
 from .modules import Layer
-from .paths import as_key, new_key, run, translated
+from .paths import as_key, new_key, raise_translated, run
 
 torch.fx.wrap("run")  # symbolic tracing sees one leaf
 
@@ -147,7 +147,7 @@ def kept_samples(x: Tensor, line: str, p: float, key: Key | None, first_sample: 
     try:
         scales = OPS.drop(ones, line, as_key(key, ones), p, None, first_sample)[0].flatten().tolist()
     except RuntimeError as error:
-        raise translated(error) from error
+        raise_translated(error)
     kept = [n for n, scale in enumerate(scales) if scale]
     return kept, scales[kept[0]] if kept else 1.0
 
