@@ -203,7 +203,7 @@ def connected(
     try:
         return _each(x, weight, bias, geometry, line, p, None, key, generator, first_sample, recompute)
     except RuntimeError as error:
-        raise paths.translated(error) from error
+        paths.raise_translated(error)
 
 
 torch.fx.wrap("connected")  # symbolic tracing sees one leaf
