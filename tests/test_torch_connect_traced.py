@@ -157,6 +157,14 @@ def test_autocast(share):
     torch.testing.assert_close(y.float(), layer(x), atol=0.1, rtol=0.05)
 
 
+def test_gradients_under_autocast_are_of_the_dtype_of_forward():
+    operands = [each.float().requires_grad_() for each in OPERANDS]
+    y = layer_of_each_sample(*operands)
+    expected = torch.autograd.grad(y.sum(), operands, retain_graph=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert all(map(torch.equal, torch.autograd.grad(y.sum(), operands), expected))
+
+
 @pytest.mark.parametrize("recompute", [False, True])
 def test_checkpointing_draws_the_same_masks(recompute):
     layer = DropConnectLinear(5, 4, p=0.5, share="none", recompute=recompute)
