@@ -1,7 +1,8 @@
-"""Sphinx's settings. `make docs` builds the site: Markdown by MyST, the API by Doxygen's XML and Breathe.
+"""Sphinx's settings. `make docs` builds the site: Markdown by MyST, the API by Breathe, Python's by autodoc.
 
 Doxygen runs from here, so that sphinx-build is the one command. A page's line `<!-- API of FILE -->` becomes the
-documentation of that header, section by section. The site asks the network for nothing: no fonts, no scripts.
+documentation of that header, section by section; `<!-- API of dropkit.torch -->` that of the Python package, which is
+imported, so the operators have to be built. The site asks the network for nothing: no fonts, no scripts.
 """
 
 import pathlib
@@ -9,11 +10,14 @@ import re
 import subprocess
 import sys
 
+import sphinx.errors
+
 DOCS = pathlib.Path(__file__).resolve().parent
 ROOT = DOCS.parent
 HEADERS = ROOT / "include" / "dropkit"
 sys.path.insert(0, str(DOCS))
 import api_pages  # noqa: E402
+import python_pages  # noqa: E402
 
 project = "dropkit"
 author = "the dropkit developers"
@@ -21,7 +25,8 @@ copyright = "the dropkit developers, Apache-2.0"
 release = re.search(r"project\(dropkit VERSION ([\d.]+)", (ROOT / "CMakeLists.txt").read_text())[1]
 version = release
 
-extensions = ["myst_parser", "breathe"]
+extensions = ["myst_parser", "breathe", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+default_role = "code"  # of docstrings
 myst_heading_anchors = 3
 myst_links_external_new_tab = False
 
@@ -37,7 +42,12 @@ highlight_language = "text"
 nitpick_ignore_regex = [
     ("cpp:identifier", r"std(::.*)?|torch(::.*)?|u?int\d+_t|size_t|Derived"),
     ("cpp:identifier", r"dropkit(::nn(::functional)?)?|DROPKIT_\w+"),  # namespaces have no page, macros no C++ name
+    ("py:class", r"torch\..*|(.*\.)?(Tensor|Size|Key|Pair|Branch)|collections\..*"),
 ]
+suppress_warnings = ["ref.python"]  # compat's modules share names with the package and with each other
+autodoc_inherit_docstrings = False  # torch's would come with its links
+autodoc_typehints_format = "short"
+python_maximum_signature_line_length = 100
 
 breathe_default_project = "dropkit"
 breathe_default_members = ("members", "undoc-members")
@@ -75,13 +85,24 @@ def run_doxygen(app, config):
     config.breathe_projects = {"dropkit": str(output / "xml")}
 
 
+def python_api():
+    try:
+        return python_pages.markdown()
+    except ImportError as error:
+        raise sphinx.errors.ConfigError(f"the Python package's API is read from the package: {error}") from error
+
+
+def api_of(app, name):
+    if name == "dropkit.torch":
+        return python_api()
+    return api_pages.markdown(pathlib.Path(app.config.breathe_projects["dropkit"]), HEADERS / name)
+
+
 def expand_api(app, page, source):
-    xml = pathlib.Path(app.config.breathe_projects["dropkit"])
-    source[0] = re.sub(
-        r"^<!-- API of (\S+) -->$", lambda match: api_pages.markdown(xml, HEADERS / match[1]), source[0], flags=re.M
-    )
+    source[0] = re.sub(r"^<!-- API of (\S+) -->$", lambda match: api_of(app, match[1]), source[0], flags=re.M)
 
 
 def setup(app):
     app.connect("config-inited", run_doxygen)
     app.connect("source-read", expand_api)
+    app.connect("autodoc-process-docstring", python_pages.process, priority=400)  # before napoleon

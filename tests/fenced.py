@@ -39,9 +39,8 @@ class Block:
         return f"{self.page}:{self.line}"
 
     def needs_torch(self):
-        return bool(
-            re.search(r"#include [<\"](torch/|dropkit/nn\.h)|\bimport torch\b|dropkit_nn|dropkit::nn", self.text)
-        )
+        words = r"#include [<\"](torch/|dropkit/nn\.h)|\bimport torch\b|dropkit\.torch|dropkit_nn|dropkit::nn"
+        return bool(re.search(words, self.text))
 
 
 def blocks_of(page):
@@ -114,8 +113,18 @@ def environment():
     return {**inherited, **own}
 
 
-def run_python(block, folder):
-    return run([sys.executable, "-c", block.text], block, cwd=folder, env=environment())
+def package_environment():
+    """For Python that imports dropkit.torch: this checkout's, with the build's operators."""
+    own = {"PYTHONPATH": str(ROOT / "python"), "DROPKIT_TORCH_OPS": library("DROPKIT_TORCH_OPS", "libdropkit_torch.so")}
+    return {**environment(), **own, "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def run_python(*blocks, folder):
+    """Runs blocks one after the other in one process, as importing torch takes seconds; no name passes between them."""
+    program = "".join(
+        f"exec(compile({block.text!r}, {str(block)!r}, 'exec'), {{'__name__': '__main__'}})\n" for block in blocks
+    )
+    return run([sys.executable, "-c", program], blocks[0], cwd=folder, env=package_environment())
 
 
 def configure_project(block, folder):
@@ -204,6 +213,9 @@ def rehearsal(text):
         return ["cmake", "--build", str(BUILD), *words[3:], "--", "-n"], ROOT
     if words[:3] == ["ctest", "--test-dir", "build"]:
         return ["ctest", "--test-dir", str(BUILD), *words[3:], "-N"], ROOT
+    if words[:2] in (["pip", "install"], ["pip", "wheel"]):  # what would be built is named, and nothing is compiled
+        pip = [sys.executable, "-m", "pip", "install", "--dry-run", "--no-index", "--no-build-isolation", "--no-deps"]
+        return [*pip, *words[2:]], ROOT
     if words[:2] == ["dropkit", "train"]:
         rest = without_options(words, "--epochs", "--train-size", "--test-size", "--seeds", "--threads")
         tiny = ["--epochs", "1", "--train-size", "64", "--test-size", "64", "--seeds", "0", "--threads", "1"]

@@ -56,7 +56,7 @@ def test_commands(page, base):
     folder = fenced.page_folder(base, page)
     for block in fenced.blocks_of(page):
         if block.tag == "python" and not block.needs_torch():
-            fenced.run_python(block, folder)
+            fenced.run_python(block, folder=folder)
         for command in fenced.commands_of(block) if block.tag == "console" else []:
             if not command.needs_torch():
                 fenced.run_command(command, folder)
@@ -109,7 +109,7 @@ def test_links(page):
 @pytest.mark.parametrize("page", PAGES)
 def test_files_that_are_named_exist(page):
     prose = re.sub(r"^```.*?^```", "", (ROOT / page).read_text(), flags=re.M | re.S)
-    for name in re.findall(r"`((?:src|tests|cli|bindings|docs|include|cmake)/[\w./-]*)`", prose):
+    for name in re.findall(r"`((?:src|tests|cli|bindings|python|examples|docs|include|cmake)/[\w./-]*)`", prose):
         assert (ROOT / name).exists(), f"{page}: there is no {name}"
 
 

@@ -40,9 +40,12 @@ def test_projects(block, base):
     fenced.configure_project(block, fenced.page_folder(base, block.page) / f"project_{block.line}")
 
 
-@pytest.mark.parametrize("block", [b for b in fenced.all_blocks("python") if b.needs_torch()], ids=str)
-def test_python(block, base):
-    fenced.run_python(block, fenced.page_folder(base, block.page))
+PYTHON = [block for block in fenced.all_blocks("python") if block.needs_torch()]
+
+
+@pytest.mark.parametrize("page", sorted({block.page for block in PYTHON}))
+def test_python(page, base):
+    fenced.run_python(*[block for block in PYTHON if block.page == page], folder=fenced.page_folder(base, page))
 
 
 COMMANDS = [

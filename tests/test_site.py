@@ -1,11 +1,14 @@
 """The site of the documentation: it builds without a warning, holds the whole public API, and asks the network nothing.
 
-Assumes Sphinx (requirements.txt) and doxygen; without them these tests are skipped by name. The public API is found
-here by reading the headers' lines, apart from the way the site finds it.
+Assumes Sphinx (requirements.txt) and doxygen, without which these tests are skipped by name, and the operators of
+DROPKIT_TORCH_OPS or build/, which the Python package's pages are made with. The public API is found here by reading the
+lines of headers and Python sources, apart from the way the site finds it.
 """
 
+import ast
 import html
 import html.parser
+import os
 import pathlib
 import re
 import shutil
@@ -42,6 +45,15 @@ def site(tmp_path_factory):
     done = subprocess.run([sys.executable, "-m", "sphinx", *words], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0 and done.stderr == "", done.stdout + done.stderr
     return folder / "site"
+
+
+def test_without_the_operators_the_build_says_what_is_missing(tmp_path):
+    pytest.importorskip("sphinx")
+    words = ["-q", "-b", "html", "-d", tmp_path / "doctrees", ROOT / "docs", tmp_path / "site"]
+    missing = {**os.environ, "DROPKIT_TORCH_OPS": str(tmp_path / "absent.so")}
+    done = subprocess.run([sys.executable, "-m", "sphinx", *words], capture_output=True, text=True, env=missing)
+    assert done.returncode != 0
+    assert re.search(r"API is read from the package: .*no libdropkit_torch\.so at .*absent\.so", done.stderr)
 
 
 def text_of(page):
@@ -119,6 +131,80 @@ def test_every_declaration_is_there_with_its_comment(site, header):
         assert any(re.search(word, signature) for signature in shown), f"{name} is missing"
         assert comment, f"{name} has no comment"
         assert squeezed(comment) in text, f"{name}: its comment is missing or cut: {comment}"
+
+
+# ---------------------------------------------------------------- Python
+
+PACKAGE = ROOT / "python" / "dropkit" / "torch"
+
+
+def exported(file):
+    """The names in `__all__` of a Python source."""
+    for node in ast.parse(file.read_text()).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            return ast.literal_eval(node.value)
+    return []
+
+
+def definitions():
+    """Every class and function of the package's sources, by (import path, name)."""
+    found = {}
+    for file in sorted(PACKAGE.rglob("*.py")):
+        module = ".".join(file.relative_to(PACKAGE.parent.parent).with_suffix("").parts)
+        for node in ast.parse(file.read_text()).body:
+            if isinstance(node, (ast.ClassDef, ast.FunctionDef)):
+                found[module, node.name] = node
+    return found
+
+
+def public_names():
+    """(import path on the page, definition)."""
+    here = definitions()
+    own = {name: node for (module, name), node in here.items() if ".compat." not in module}
+    for name in exported(PACKAGE / "__init__.py"):
+        yield f"dropkit.torch.{name}", own[name]
+    for file in sorted((PACKAGE / "compat").glob("*.py")):
+        for name in exported(file):
+            path = f"dropkit.torch.compat.{file.stem}"
+            yield f"{path}.{name}", here[path, name]
+
+
+PYTHON_NAMES = list(public_names())
+
+
+def test_the_package_is_read_as_it_is():
+    names = [name for name, _ in PYTHON_NAMES]
+    assert len(names) > 15 and len(names) == len(set(names))
+    assert {"dropkit.torch.DropBlock2d", "dropkit.torch.drop_block2d", "dropkit.torch.new_key"} <= set(names)
+
+
+def test_the_manual_names_what_is_exported_and_nothing_else():
+    manual = (ROOT / "docs" / "pytorch.md").read_text()
+    names = set(exported(PACKAGE / "__init__.py"))
+    assert names <= set(re.findall(r"`(\w+)`", manual)), names - set(re.findall(r"`(\w+)`", manual))
+    tables = re.search(r"^## What there is\n(.*?)^\[Methods", manual, re.M | re.S)[1]
+    first = [cell for line in tables.splitlines() if line.startswith("|") for cell in line.split("|")[1:3]]
+    told = {name for cell in first for name in re.findall(r"`(\w+)`", cell)}
+    assert len(told) > 20 and told <= names, told - names
+
+
+def test_every_name_of_the_package_is_there_with_its_docstring(site):
+    page = site / "api_pytorch.html"
+    shown = set(re.findall(r'<dt class="sig[^"]*" id="([^"]+)">', page.read_text()))
+    text = text_of(page)
+    for name, node in PYTHON_NAMES:
+        assert name in shown, f"{name} is missing"
+        said = ast.get_docstring(node)
+        assert said, f"{name} has no docstring"
+        first = said.split("\n\n")[0]
+        assert squeezed(first) in text, f"{name}: its docstring is missing or cut: {first}"
+
+
+def test_signatures_show_the_keys_of_the_table(site):
+    text = text_of(site / "api_pytorch.html")
+    for name, keys in (("drop_block2d", "training:bool=True"), ("DropBlock2d", "recompute:bool=False")):
+        shown = rf"dropkittorch{name}\(.{{,80}}block_size[^)]*rate=paper,[^)]*clip=axis,[^)]*{keys}"
+        assert re.search(shown, text), f"{name}: the signature does not show its keys"
 
 
 def test_members_are_there_with_their_comments(site):

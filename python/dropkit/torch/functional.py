@@ -106,7 +106,7 @@ def signed(method: str, after: tuple[inspect.Parameter, ...] = CALL, size: str |
             if parameter.kind is not inspect.Parameter.VAR_KEYWORD
         ]
         shown = {"p": row.default_p, size: specs.value_of(row.keys.get(_size_key(method), ""))}
-        own = [each.replace(default=shown[each.name]) if each.default is None else each for each in own]
+        own = [each.replace(default=shown.get(each.name)) if each.default is None else each for each in own]
         keys = specs.keywords(method, without=[_size_key(method)])
         function.__signature__ = inspect.Signature([*own, *keys, *after])
         return function

@@ -87,6 +87,11 @@ def _(x, spec, key, p, p_device=None, first_sample=0, channels_last=False):
     return fake_mask(x, spec)
 
 
+@torch.library.register_fake("dropkit::spread")
+def _(x, spec, seeds, p, channels_last=False):
+    return fake_mask(x, spec)
+
+
 @torch.library.register_fake("dropkit::drop")
 def _(x, spec, key, p, p_device=None, first_sample=0):
     return (empty_like(x, is_channels_last(x)), *fake_mask(x, spec))
@@ -223,5 +228,5 @@ def batched(op):
     return rule
 
 
-for _name in ("sample", "drop", "apply", "drop_recompute", "_drop", "_gradient"):
+for _name in ("sample", "spread", "drop", "apply", "drop_recompute", "_drop", "_gradient"):
     torch.library.register_vmap(f"dropkit::{_name}", batched(getattr(OPS, _name)))

@@ -184,6 +184,8 @@ def run(
     if _is_compiling() or _tracing_state() is not None:
         return _traced(x, line, p, p_device, key, generator, first_sample, recompute, inplace)
     if p == 0:
+        if p_device is not None and key is None:
+            new_key(x.device, generator)  # a traced call cannot see that p is 0 and draws one: the next keys agree
         return x
     try:
         # Small tensors pay for each Python frame here, so the common way has few.
@@ -246,7 +248,7 @@ def _traced(x, line, p, p_device, key, generator, first_sample, recompute, inpla
         return x
     key = new_key(x.device, generator) if key is None else as_key(key, x)
     if p_device is not None:
-        p_device = p_device.to(x.device)
+        p, p_device = 0.0, p_device.to(x.device)  # a graph that read p would be compiled again when p moves
     if recompute:
         y = OPS.drop_recompute(x, line, key, p, p_device, first_sample)
     else:
