@@ -54,21 +54,10 @@ bench: build
 
 # Other implementations beside this one, on a quiet machine; PEERS="--dtype bf16 --json FILE" are options of the script.
 PEERS ?=
-PEERS_PYTHON = build/peers-venv/bin/python
-peers: setup build/peers-venv/complete
+peers: setup
 	cmake --preset default -DDROPKIT_TORCH=ON
 	cmake --build --preset default -j $(JOBS) --target dropkit_shared dropkit_torch
-	$(PEERS_PYTHON) bench/peers.py $(PEERS)
-
-# An environment that takes torch from .venv, by a .pth file. What could not be had is tried again next time, and until
-# then the table names it.
-build/peers-venv/complete: bench/requirements.txt requirements.txt
-	$(PYTHON) -m venv --clear build/peers-venv
-	where='import sysconfig; print(sysconfig.get_path("purelib"))'; \
-	  $(PYTHON) -c "$$where" > "$$($(PEERS_PYTHON) -c "$$where")/dropkit.pth"
-	for peer in $$(grep == bench/requirements.txt); do \
-	  $(PEERS_PYTHON) -m pip install -q -c requirements.txt $$peer || failed=1; \
-	done; test -n "$$failed" || touch $@
+	$(PYTHON) bench/peers.py $(PEERS)
 
 lint: setup
 	$(PYTHON) tests/lint.py

@@ -213,6 +213,9 @@ def rehearsal(text):
         return ["cmake", "--build", str(BUILD), *words[3:], "--", "-n"], ROOT
     if words[:3] == ["ctest", "--test-dir", "build"]:
         return ["ctest", "--test-dir", str(BUILD), *words[3:], "-N"], ROOT
+    if words[:2] in (["pip", "install"], ["pip", "wheel"]):  # what would be built is named, and nothing is compiled
+        pip = [sys.executable, "-m", "pip", "install", "--dry-run", "--no-index", "--no-build-isolation", "--no-deps"]
+        return [*pip, *words[2:]], ROOT
     if words[:2] == ["dropkit", "train"]:
         rest = without_options(words, "--epochs", "--train-size", "--test-size", "--seeds", "--threads")
         tiny = ["--epochs", "1", "--train-size", "64", "--test-size", "64", "--seeds", "0", "--threads", "1"]

@@ -74,6 +74,20 @@ std::tuple<Tensor, Tensor> SampleCpu(const Tensor& x, std::string_view line, con
   return {made.bits, made.counts};
 }
 
+// As SampleCpu, but which units fire is given, as the core's Spread takes it.
+std::tuple<Tensor, Tensor> SpreadCpu(const Tensor& x, std::string_view line, const Tensor& seeds, double p,
+                                     bool channels_last) {
+  const Spec spec = SpecOf(line);
+  const View dense = DenseViewOf(x, LayoutFrom(channels_last), x.data_ptr(), spec, 0);
+  RateInfo info;
+  Check(Rates(spec, static_cast<float>(p), dense, &info));
+  const bool shared = spec.share == Share::kBatch || spec.share == Share::kAll;
+  const void* fired = Operand("seeds", seeds, x, ScalarType::Byte, info.lanes * (shared ? 1 : dense.samples));
+  MaskTensors made = NewMask(x, dense, spec);
+  Check(Spread(spec, static_cast<float>(p), static_cast<const uint8_t*>(fired), dense, TorchExec(), &made.mask));
+  return {made.bits, made.counts};
+}
+
 std::tuple<Tensor, Tensor> DropInto(const Tensor& x, const Tensor& y, Layout layout, const Spec& spec,
                                     const Tensor& key, Probability p, int64_t first_sample) {
   MaskTensors made = NewMask(x, DenseViewOf(x, layout, x.data_ptr(), spec, first_sample), spec);
@@ -131,6 +145,7 @@ void ApplyInPlaceCpu(Tensor x, const Tensor& bits, const Tensor& counts, std::st
 
 STABLE_TORCH_LIBRARY(dropkit, m) {
   m.def("sample(Tensor x, " DROPKIT_DRAWS ", bool channels_last=False) -> (Tensor bits, Tensor counts)");
+  m.def("spread(Tensor x, str spec, Tensor seeds, float p, bool channels_last=False) -> (Tensor bits, Tensor counts)");
   m.def("drop(Tensor x, " DROPKIT_DRAWS ") -> (Tensor y, Tensor bits, Tensor counts)");
   m.def("drop_(Tensor(a!) x, " DROPKIT_DRAWS ", bool channels_last=False) -> (Tensor bits, Tensor counts)");
   m.def("apply(Tensor x, " DROPKIT_APPLIES ") -> Tensor");
@@ -139,6 +154,7 @@ STABLE_TORCH_LIBRARY(dropkit, m) {
 
 STABLE_TORCH_LIBRARY_IMPL(dropkit, CPU, m) {
   m.impl("sample", TORCH_BOX(&SampleCpu));
+  m.impl("spread", TORCH_BOX(&SpreadCpu));
   m.impl("drop", TORCH_BOX(&DropCpu));
   m.impl("drop_", TORCH_BOX(&DropInPlaceCpu));
   m.impl("apply", TORCH_BOX(&ApplyCpu));

@@ -7,6 +7,10 @@
 #include <stdexcept>
 #include <string>
 
+#ifndef STABLE_TORCH_ERROR_CODE_CHECK  // LibTorch 2.10 and 2.11 have it by this name only
+#define STABLE_TORCH_ERROR_CODE_CHECK TORCH_ERROR_CODE_CHECK
+#endif
+
 namespace dropkit::torch_ops {
 namespace {
 

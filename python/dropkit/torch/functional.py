@@ -10,7 +10,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from . import paths, specs
+from . import specs
+from .paths import run, run_with_mask
 
 if typing.TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -18,6 +19,8 @@ if typing.TYPE_CHECKING:
     from .options import CutoutCall, DropBlockCall, DropoutCall, DropPathCall, SpatialDropoutCall
 
 Key = typing.Union[Tensor, tuple[int, int]]
+torch.fx.wrap("run")  # symbolic tracing sees one leaf
+torch.fx.wrap("run_with_mask")
 
 
 def drop(
@@ -56,15 +59,30 @@ def drop(
 
     Neither synchronises with the device nor reads x twice: one pass over x, and one over the gradient.
     """
+    return _dropped(x, spec, p, None, training, generator, key, first_sample, return_mask, recompute, inplace)
+
+
+def _dropped(
+    x: Tensor,
+    spec: str,
+    p: float | None,
+    dims: int | None,
+    training: bool = True,
+    generator: torch.Generator | None = None,
+    key: Key | None = None,
+    first_sample: int = 0,
+    return_mask: bool = False,
+    recompute: bool = False,
+    inplace: bool = False,
+) -> Tensor | tuple[Tensor, Tensor]:
     read = specs.read(spec)
     p = read.p if p is None else specs.check_p(p)
+    if key is not None and generator is not None:
+        raise ValueError("key and generator are both given; allowed: one, for a key is what a generator draws")
     if not training or p == 0:
         return (x, torch.ones_like(x, dtype=torch.bool)) if return_mask else x
-    if not return_mask:
-        return paths.run(x, read.line, p, None, key, generator, first_sample, recompute, inplace)
-    key = paths.new_key(x.device, generator) if key is None else paths.as_key(key, x)
-    keep = paths.keep_mask(x, read.line, key, p, None, first_sample)
-    return paths.run(x, read.line, p, None, key, None, first_sample, recompute, inplace), keep
+    call = run_with_mask if return_mask else run
+    return call(x, read.line, p, None, key, generator, first_sample, recompute, inplace, dims)
 
 
 # ---------------------------------------------------------------- a function for each method
@@ -88,7 +106,7 @@ def signed(method: str, after: tuple[inspect.Parameter, ...] = CALL, size: str |
             if parameter.kind is not inspect.Parameter.VAR_KEYWORD
         ]
         shown = {"p": row.default_p, size: specs.value_of(row.keys.get(_size_key(method), ""))}
-        own = [each.replace(default=shown[each.name]) if each.default is None else each for each in own]
+        own = [each.replace(default=shown.get(each.name)) if each.default is None else each for each in own]
         keys = specs.keywords(method, without=[_size_key(method)])
         function.__signature__ = inspect.Signature([*own, *keys, *after])
         return function
@@ -120,9 +138,11 @@ def _memoised_line(method: str, dims: int | None, typed_size: tuple, typed_keys:
     """Types are part of the arguments because True is equal to 1, and is not allowed."""
     keys = {key: value for key, _, value in typed_keys}
     size = typed_size[1]
+    name = "block_size" if method == "dropblock" else "size"
+    if _size_key(method) in keys:
+        raise TypeError(f"{method} has no key {_size_key(method)} here; allowed: {name}")
     if size is None:
         return specs.line_of(method, **keys)
-    name = "block_size" if method == "dropblock" else "size"
     whole = (size,) if type(size) is int else size
     if not isinstance(whole, tuple) or not all(type(side) is int for side in whole):
         raise TypeError(f"{name} = {size!r}; allowed: an int, or a tuple of ints, one per axis")
@@ -134,8 +154,7 @@ def _memoised_line(method: str, dims: int | None, typed_size: tuple, typed_keys:
 
 def _call(x: Tensor, method: str, p: float | None, size: object, dims: int | None, options: dict) -> typing.Any:
     call = {name: options.pop(name) for name in _CALL_NAMES.intersection(options)}
-    paths.check_dims(x, dims)
-    return drop(x, line_for(method, dims, size, options), p, **call)
+    return _dropped(x, line_for(method, dims, size, options), p, dims, **call)
 
 
 @signed("dropblock", size="block_size")

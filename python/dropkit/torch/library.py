@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import sys
 
 import torch
 
@@ -17,8 +18,10 @@ NAME = "libdropkit_torch.so"
 def find() -> pathlib.Path:
     """The library's path. Raises ImportError, naming where it was looked for."""
     named = os.environ.get("DROPKIT_TORCH_OPS")
-    here = pathlib.Path(__file__).resolve().parent
-    places = [pathlib.Path(named)] if named else [here / NAME, here.parents[2] / "build" / NAME]
+    checkout = pathlib.Path(__file__).resolve().parents[3]
+    # An editable installation has a folder for the sources and one for what was compiled.
+    folders = [*map(pathlib.Path, sys.modules[__package__].__path__), checkout / "build"]
+    places = [pathlib.Path(named)] if named else [folder / NAME for folder in folders]
     for place in places:
         if place.is_file():
             return place

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import typing
+import weakref
 
 import torch
 from torch import Tensor
@@ -20,6 +21,7 @@ if typing.TYPE_CHECKING:
 
     from .options import CutoutKeys, DropBlockKeys, DropoutKeys, DropPathKeys, SpatialDropoutKeys
     from .parallel import Ranks
+    from .schedule import LinearSchedule
 
 torch.fx.wrap("run")  # symbolic tracing sees one leaf
 
@@ -46,14 +48,25 @@ class Layer(torch.nn.Module):
     """
 
     def __init__(
-        self, spec: str, p: float | None, recompute: bool = False, mc: bool = False, inplace: bool = False
+        self,
+        spec: str,
+        p: float | None,
+        recompute: bool = False,
+        mc: bool = False,
+        inplace: bool = False,
+        **of_torch: typing.Any,
     ) -> None:
-        super().__init__()
+        """`of_torch` goes to the next class, for layers that are one of torch's too."""
+        super().__init__(**of_torch)
         read = specs.read(spec)
         self._line = read.line
         self._p = read.p if p is None else specs.check_p(p)
+        for name, value in (("recompute", recompute), ("mc", mc), ("inplace", inplace)):
+            if not isinstance(value, bool):
+                raise TypeError(f"{name} = {value!r}; allowed: True or False")
         self.recompute, self.mc, self.inplace = recompute, mc, inplace
         self._p_device: Tensor | None = None  # a schedule's, for traced calls: p moves without another trace
+        self._schedule: weakref.ref[LinearSchedule] | None = None
         self._ranks: Ranks | None = None  # data_parallel's
 
     @property
@@ -63,6 +76,8 @@ class Layer(torch.nn.Module):
     @p.setter
     def p(self, p: float) -> None:
         self._p = specs.check_p(p)
+        if self._p_device is not None:
+            self._p_device.fill_(self._p)
 
     @property
     def spec(self) -> str:
@@ -78,7 +93,7 @@ class Layer(torch.nn.Module):
 
     def __getstate__(self) -> dict:
         """A copy belongs to no schedule and no process group."""
-        return self.__dict__ | {"_p_device": None, "_ranks": None}
+        return super().__getstate__() | {"_p_device": None, "_schedule": None, "_ranks": None}
 
 
 class Drop(Layer):

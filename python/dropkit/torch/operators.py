@@ -87,6 +87,11 @@ def _(x, spec, key, p, p_device=None, first_sample=0, channels_last=False):
     return fake_mask(x, spec)
 
 
+@torch.library.register_fake("dropkit::spread")
+def _(x, spec, seeds, p, channels_last=False):
+    return fake_mask(x, spec)
+
+
 @torch.library.register_fake("dropkit::drop")
 def _(x, spec, key, p, p_device=None, first_sample=0):
     return (empty_like(x, is_channels_last(x)), *fake_mask(x, spec))
@@ -176,13 +181,39 @@ def apply_backward(ctx, dy):
 
 torch.library.register_autograd("dropkit::apply", apply_backward, setup_context=save_apply)
 
+# ---------------------------------------------------------------- writing in place
+
+_IN_PLACE = torch.library.Library("dropkit", "FRAGMENT")
+
+
+def counted(op):
+    """The version counter of what `op` writes moves, by which autograd sees that a saved tensor was changed."""
+
+    def kernel(keys, x, *arguments, **keywords):
+        torch.autograd.graph.increment_version(x)
+        with torch._C._AutoDispatchBelowADInplaceOrView():
+            return op.redispatch(keys & torch._C._after_ADInplaceOrView_keyset, x, *arguments, **keywords)
+
+    return kernel
+
+
+for _name in ("drop_", "apply_", "_drop_"):
+    _IN_PLACE.impl(_name, counted(getattr(OPS, _name).default), "ADInplaceOrView", with_keyset=True)
+
 # ---------------------------------------------------------------- batching
 
 
 def slices(info, in_dims, arguments):
-    """The arguments of each slice of the batch."""
+    """The arguments of each slice of the batch; of one slice of zeros, for its shapes, where the batch is empty."""
     for i in range(info.batch_size):
-        yield [a if dim is None else a.select(dim, i) for a, dim in zip(arguments, in_dims)]
+        yield [a if dim is None else operand(a.select(dim, i)) for a, dim in zip(arguments, in_dims)]
+    if info.batch_size == 0:
+        yield [a if dim is None else a.new_zeros(a.movedim(dim, 0).shape[1:]) for a, dim in zip(arguments, in_dims)]
+
+
+def operand(a: Tensor) -> Tensor:
+    """Keys and masks must be contiguous; x may have any strides."""
+    return a if a.is_floating_point() else a.contiguous()
 
 
 def batched(op):
@@ -191,11 +222,11 @@ def batched(op):
     def rule(info, in_dims, *arguments):
         results = [op(*each) for each in slices(info, in_dims, arguments)]
         if isinstance(results[0], Tensor):
-            return torch.stack(results), 0
-        return tuple(map(torch.stack, zip(*results))), (0,) * len(results[0])
+            return torch.stack(results)[: info.batch_size], 0
+        return tuple(torch.stack(each)[: info.batch_size] for each in zip(*results)), (0,) * len(results[0])
 
     return rule
 
 
-for _name in ("sample", "drop", "apply", "drop_recompute"):
+for _name in ("sample", "spread", "drop", "apply", "drop_recompute", "_drop", "_gradient"):
     torch.library.register_vmap(f"dropkit::{_name}", batched(getattr(OPS, _name)))

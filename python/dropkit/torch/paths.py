@@ -8,8 +8,12 @@ the same key.
 
 from __future__ import annotations
 
+import re
+import typing
+
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from . import operators
 from .library import OPS
@@ -20,6 +24,7 @@ _drop_in_place = OPS._drop_.default
 _gradient = OPS._gradient.default
 _transforms_are_active = torch._C._are_functorch_transforms_active
 _is_compiling = torch.compiler.is_compiling
+_tracing_state = torch._C._get_tracing_state  # of torch.jit.trace
 KEYS_BELOW = 2**63 - 1
 
 
@@ -29,17 +34,26 @@ def new_key(device: torch.device | str = "cpu", generator: torch.Generator | Non
     What torch.manual_seed sets decides it; one draw a key. Under torch.vmap its `randomness` decides whether slices
     share it.
     """
+    if generator is not None:
+        check_generator(generator, torch.device(device))
     return torch.randint(KEYS_BELOW, (2,), dtype=torch.int64, device=device, generator=generator)
+
+
+def check_generator(generator: object, device: torch.device) -> None:
+    if not isinstance(generator, torch.Generator):
+        raise TypeError(f"generator = {generator!r}; allowed: a torch.Generator or None")
+    if generator.device.type != device.type and device.type != "meta":
+        raise ValueError(f"generator is on {generator.device}; allowed: one on x's device, {device}")
 
 
 def as_key(key: object, x: Tensor) -> Tensor:
     """A caller's key as an operand: int64[2] on x's device, or a pair of ints {seed, offset} of 64 bits."""
     if isinstance(key, Tensor):
-        if key.dtype != torch.int64 or key.shape[-1:] != (2,) or key.device != x.device:
+        if key.dtype != torch.int64 or key.shape != (2,) or key.device != x.device:
             raise ValueError(
                 f"key is {key.dtype}{list(key.shape)} on {key.device}; allowed: int64[2] on x's device, {x.device}"
             )
-        return key
+        return key.contiguous()
     if not isinstance(key, (tuple, list)) or len(key) != 2 or not all(type(word) is int for word in key):
         raise TypeError(f"key = {key!r}; allowed: an int64[2] tensor, or two ints (seed, offset)")
     if not all(-(2**63) <= word < 2**64 for word in key):
@@ -54,14 +68,26 @@ class _Gradient(torch.autograd.Function):
     """The backward pass as a linear map of its own, for gradients of gradients: its gradient is itself."""
 
     @staticmethod
-    def forward(ctx, dy, mask, line, channels_last):
-        ctx.save_for_backward(mask)
-        ctx.line, ctx.channels_last = line, channels_last
+    def forward(dy, mask, line, channels_last):
         return _gradient(dy, mask, line, channels_last)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        _, mask, ctx.line, ctx.channels_last = inputs
+        ctx.save_for_backward(mask)
+        ctx.save_for_forward(mask)
 
     @staticmethod
     def backward(ctx, g):
         return _Gradient.apply(g, ctx.saved_tensors[0], ctx.line, ctx.channels_last), None, None, None
+
+    @staticmethod
+    def jvp(ctx, tangent, *_):
+        return _Gradient.apply(tangent, ctx.saved_tensors[0], ctx.line, ctx.channels_last)
+
+    @staticmethod
+    def vmap(info, in_dims, *arguments):
+        return operators.batched(_Gradient.apply)(info, in_dims, *arguments)
 
 
 class _Drop(torch.autograd.Function):
@@ -76,7 +102,7 @@ class _Drop(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, dy):
-        apply = _Gradient.apply if torch.is_grad_enabled() else _gradient
+        apply = _Gradient.apply if torch.is_grad_enabled() or forward_ad._current_level >= 0 else _gradient
         return apply(dy, ctx.saved_tensors[0], ctx.line, ctx.channels_last), None, None, None, None, None
 
 
@@ -93,56 +119,40 @@ class _DropInPlace(torch.autograd.Function):
     backward = _Drop.backward
 
 
+def refuse_leaf(x: Tensor) -> None:
+    """torch's errors for writing a leaf that requires grad; a Function would give them when x is already written."""
+    if x.is_leaf:
+        raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
+    if x._is_view() and x._base.is_leaf and x._base.requires_grad:
+        raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
+
+
 # ---------------------------------------------------------------- torch.func
 
 
-class _TransformedGradient(torch.autograd.Function):
-    @staticmethod
-    def forward(dy, bits, counts, line, channels_last):
-        return operators.gradient(dy, bits, counts, line, channels_last, None)
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        _, bits, counts, ctx.line, ctx.channels_last = inputs
-        ctx.save_for_backward(bits, counts)
-        ctx.save_for_forward(bits, counts)
-
-    @staticmethod
-    def backward(ctx, g):
-        dx = _TransformedGradient.apply(g, *ctx.saved_tensors, ctx.line, ctx.channels_last)
-        return dx, None, None, None, None
-
-    @staticmethod
-    def jvp(ctx, tangent, *_):
-        return _TransformedGradient.apply(tangent, *ctx.saved_tensors, ctx.line, ctx.channels_last)
-
-    @staticmethod
-    def vmap(info, in_dims, *arguments):
-        return operators.batched(_TransformedGradient.apply)(info, in_dims, *arguments)
-
-
 class _Transformed(torch.autograd.Function):
+    """What `_Drop` does, for torch.func and forward-mode gradients, at four times its cost in Python."""
+
     @staticmethod
     def forward(x, line, key, p, p_device, first_sample):
-        return OPS.drop(x, line, key, p, p_device, first_sample)
+        return _drop(x, line, key, p, p_device, first_sample)
 
     @staticmethod
     def setup_context(ctx, inputs, output):
-        y, bits, counts = output
-        ctx.mark_non_differentiable(bits, counts)
-        ctx.save_for_backward(bits, counts)
-        ctx.save_for_forward(bits, counts)
+        y, mask = output
+        ctx.mark_non_differentiable(mask)
+        ctx.save_for_backward(mask)
+        ctx.save_for_forward(mask)
         ctx.line, ctx.channels_last = inputs[1], operators.is_channels_last(y)
 
     @staticmethod
-    def backward(ctx, dy, *_):
-        dx = _TransformedGradient.apply(dy, *ctx.saved_tensors, ctx.line, ctx.channels_last)
+    def backward(ctx, dy, _):
+        dx = _Gradient.apply(dy, ctx.saved_tensors[0], ctx.line, ctx.channels_last)
         return dx, None, None, None, None, None
 
     @staticmethod
     def jvp(ctx, tangent, *_):
-        y = _TransformedGradient.apply(tangent, *ctx.saved_tensors, ctx.line, ctx.channels_last)
-        return y, None, None
+        return _Gradient.apply(tangent, ctx.saved_tensors[0], ctx.line, ctx.channels_last), None
 
     @staticmethod
     def vmap(info, in_dims, *arguments):
@@ -169,11 +179,13 @@ def run(
     Args: as `functional.drop`; `p_device`, a 0-d f32 tensor on x's device, decides where it is given and traced; `dims`
     is how many dimensions the map must have, None for what the spec takes.
     """
-    if dims is not None and x.dim() != dims + 2:
-        check_dims(x, dims)
-    if _is_compiling():
+    if not isinstance(x, Tensor) or (dims is not None and x.dim() != dims + 2):
+        check_tensor(x, dims)
+    if _is_compiling() or _tracing_state() is not None:
         return _traced(x, line, p, p_device, key, generator, first_sample, recompute, inplace)
     if p == 0:
+        if p_device is not None and key is None:
+            new_key(x.device, generator)  # a traced call cannot see that p is 0 and draws one: the next keys agree
         return x
     try:
         # Small tensors pay for each Python frame here, so the common way has few.
@@ -183,11 +195,13 @@ def run(
             key = torch.randint(KEYS_BELOW, (2,), device=x.device)
         else:
             key = new_key(x.device, generator)
-        if _transforms_are_active():
+        if _transforms_are_active() or forward_ad._current_level >= 0:  # which keep the mask, also for recompute
             y = _Transformed.apply(x, line, key, p, None, first_sample)[0]
-        elif recompute:
+        elif recompute or (inplace and x.is_neg()):  # an operator cannot write the imaginary part of a conjugate
             y = OPS.drop_recompute(x, line, key, p, None, first_sample)
         elif torch.is_grad_enabled() and x.requires_grad:
+            if inplace:
+                refuse_leaf(x)
             return (_DropInPlace if inplace else _Drop).apply(x, line, key, p, None, first_sample)
         elif inplace:
             _drop_in_place(x, line, key, p, None, first_sample, operators.is_channels_last(x))
@@ -196,11 +210,34 @@ def run(
             return _drop(x, line, key, p, None, first_sample)[0]
         return x.copy_(y) if inplace else y
     except RuntimeError as error:
-        raise translated(error) from error
+        raise_translated(error)
 
 
-def check_dims(x: Tensor, dims: int | None) -> None:
-    """Raises ValueError unless x is N, C and `dims` of a map; None allows any."""
+def run_with_mask(
+    x: Tensor,
+    line: str,
+    p: float,
+    p_device: Tensor | None,
+    key: object,
+    generator: torch.Generator | None,
+    first_sample: int,
+    recompute: bool,
+    inplace: bool,
+    dims: int | None,
+) -> tuple[Tensor, Tensor]:
+    """What `run` returns, and the mask that it draws, as booleans of x's shape: True where an element is kept."""
+    check_tensor(x, dims)
+    key = new_key(x.device, generator) if key is None else as_key(key, x)
+    bare = with_keys(line, normalize="none", fill="0")
+    ones = torch.ones_like(x, dtype=torch.float16, requires_grad=False)
+    keep = run(ones, bare, p, p_device, key, None, first_sample) != 0
+    return run(x, line, p, p_device, key, None, first_sample, recompute, inplace), keep
+
+
+def check_tensor(x: object, dims: int | None) -> None:
+    """Raises TypeError or ValueError unless x is a tensor of N, C and `dims` of a map; None allows any."""
+    if not isinstance(x, Tensor):
+        raise TypeError(f"x = {x!r}; allowed: a tensor")
     if dims is not None and x.dim() != dims + 2:
         sizes = f"{x.dim()} dimensions, shape {tuple(x.shape)}"
         raise ValueError(f"x has {sizes}; allowed: {dims + 2}, N, C and {dims} of the map")
@@ -211,7 +248,7 @@ def _traced(x, line, p, p_device, key, generator, first_sample, recompute, inpla
         return x
     key = new_key(x.device, generator) if key is None else as_key(key, x)
     if p_device is not None:
-        p_device = p_device.to(x.device)
+        p, p_device = 0.0, p_device.to(x.device)  # a graph that read p would be compiled again when p moves
     if recompute:
         y = OPS.drop_recompute(x, line, key, p, p_device, first_sample)
     else:
@@ -219,16 +256,16 @@ def _traced(x, line, p, p_device, key, generator, first_sample, recompute, inpla
     return x.copy_(y) if inplace else y
 
 
-def translated(error: RuntimeError) -> Exception:
-    """An error of the library as Python's: TypeError for a dtype, ValueError for other values; else itself."""
+WRONG_TYPE = re.compile(r"Expected a value of type '(\w+)' for argument '(\w+)' .*\n.*\nValue: (.*)")
+
+
+def raise_translated(error: RuntimeError) -> typing.NoReturn:
+    """Raises an error of the library as Python's: TypeError for a type, ValueError for a value; others as they are."""
+    if wrong := WRONG_TYPE.search(str(error)):
+        raise TypeError(f"{wrong[2]} = {wrong[3]}; allowed: {wrong[1]}") from error
     sentence = first_line(error)
     if "; allowed" not in sentence:
-        return error
-    return TypeError(sentence) if "dtype" in sentence else ValueError(sentence)
-
-
-def keep_mask(x: Tensor, line: str, key: Tensor, p: float, p_device: Tensor | None, first_sample: int) -> Tensor:
-    """The mask that `run` draws with this key, as booleans of x's shape: True where an element is kept."""
-    bare = with_keys(line, normalize="none", fill="0")
-    ones = torch.ones_like(x, dtype=torch.float16, requires_grad=False)
-    return OPS.drop(ones, bare, key, p, p_device, first_sample)[0] != 0
+        raise error
+    if sentence.startswith("y's strides"):  # results are dense: only an x written in place has others
+        sentence = "x" + sentence[1:]
+    raise (TypeError if "dtype" in sentence else ValueError)(sentence) from error

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import numbers
 import typing
 from collections.abc import Sequence
 
@@ -55,7 +56,9 @@ def _read(case: str) -> Spec:
 
 @torch.compiler.assume_constant_result
 def read(case: str) -> Spec:
-    """Reads `SPEC[@P]`. Raises ValueError: what is wrong, the value, what is allowed. Memoised."""
+    """Reads `SPEC[@P]`. Raises ValueError or TypeError: what is wrong, the value, what is allowed. Memoised."""
+    if not isinstance(case, str):
+        raise TypeError(f"spec = {case!r}; allowed: a spec line, a str")
     return _read(case)
 
 
@@ -85,8 +88,10 @@ PRESETS = _rows("preset")
 
 def text_of(name: str, value: object) -> str:
     """A key's value as a spec line has it: a number, a word, or one number per axis joined by x."""
-    if isinstance(value, str):
+    if isinstance(value, str) and value and not set(value) & set(",=:@"):
         return value
+    if isinstance(value, str):
+        raise ValueError(f"{name} = {value!r}; allowed: a number or a word without , = : @")
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return repr(value)
     if isinstance(value, (list, tuple)) and value and all(type(item) is int for item in value):
@@ -136,7 +141,7 @@ def keywords(method: str, without: Sequence[str] = ()) -> list[inspect.Parameter
 
 def check_p(p: object, name: str = "p") -> float:
     """p as a float. Raises TypeError or ValueError."""
-    if isinstance(p, bool) or not isinstance(p, (int, float)):
+    if isinstance(p, bool) or not isinstance(p, (int, float, numbers.Real)):
         raise TypeError(f"{name} = {p!r}; allowed: a number from 0 to 1")
     if not 0 <= p <= 1:
         raise ValueError(f"{name} = {p!r}; allowed: a number from 0 to 1")
