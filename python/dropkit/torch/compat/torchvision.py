@@ -30,7 +30,7 @@ def _check_odd(block_size: specs.Size, x: Tensor) -> None:
 
 
 def _drop_block(x, block_size, dims, line, p, p_device=None, recompute=False, inplace=False, active=True):
-    paths.check_dims(x, dims)
+    paths.check_tensor(x, dims)
     if not active:
         return x
     if p != 0 or p_device is not None:
