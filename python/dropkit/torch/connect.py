@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import typing
+from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
@@ -15,8 +16,9 @@ from torch import Tensor
 
 from . import paths, sample_weights, specs
 from .functional import Key, line_for, signed
+from .library import OPS
 from .modules import FLAGS, Layer
-from .sample_weights import OPS, Call
+from .sample_weights import Call
 
 if typing.TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -251,9 +253,10 @@ def _cast(x, weight, bias):
 _FLAGS = tuple(flag for flag in FLAGS if flag.name != "inplace")  # no input is written
 
 
-def _line_and_flags(options: dict[str, typing.Any]) -> tuple[str, dict[str, bool]]:
-    flags = {flag.name: options.pop(flag.name, flag.default) for flag in _FLAGS}
-    return line_for("drop_connect", None, None, options), flags
+def _line_and_flags(options: Mapping[str, object]) -> tuple[str, dict[str, bool]]:
+    keys: dict[str, typing.Any] = dict(options)
+    flags = {flag.name: keys.pop(flag.name, flag.default) for flag in _FLAGS}
+    return line_for("drop_connect", None, None, keys), flags
 
 
 class DropConnectLinear(Layer, torch.nn.Linear):
@@ -284,7 +287,8 @@ class DropConnectLinear(Layer, torch.nn.Linear):
         **options: Unpack[DropConnectKeys],
     ) -> None:
         _check_bias(bias)
-        own = {"in_features": in_features, "out_features": out_features, "bias": bias, "device": device, "dtype": dtype}
+        own: dict[str, typing.Any] = {"in_features": in_features, "out_features": out_features, "bias": bias}
+        own |= {"device": device, "dtype": dtype}
         line, flags = _line_and_flags(options)
         super().__init__(line, p, **flags, **own)
 
@@ -325,7 +329,8 @@ class DropConnectConv2d(Layer, torch.nn.Conv2d):
         **options: Unpack[DropConnectKeys],
     ) -> None:
         _check_bias(bias)
-        own = {"in_channels": in_channels, "out_channels": out_channels, "kernel_size": kernel_size, "stride": stride}
+        own: dict[str, typing.Any] = {"in_channels": in_channels, "out_channels": out_channels}
+        own |= {"kernel_size": kernel_size, "stride": stride}
         own |= {"padding": padding, "dilation": dilation, "groups": groups, "bias": bias, "padding_mode": padding_mode}
         line, flags = _line_and_flags(options)
         super().__init__(line, p, **flags, device=device, dtype=dtype, **own)
@@ -333,7 +338,7 @@ class DropConnectConv2d(Layer, torch.nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         if not (self.training or self.mc):
             return torch.nn.Conv2d.forward(self, x)
-        padding = self.padding
+        padding: typing.Any = self.padding
         if self.padding_mode != "zeros":
             x, padding = F.pad(x, self._reversed_padding_repeated_twice, mode=self.padding_mode), 0
         return _run(self, x, (self.stride, padding, self.dilation, self.groups))

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from .modules import DropBlock2d, DropBlock3d, Dropout, DropPath, Layer, SpatialDropout
 
-MODES = {"row": "none", "batch": "batch"}  # torchvision's StochasticDepth and the key `share`
+MODES: dict[str, typing.Any] = {"row": "none", "batch": "batch"}  # torchvision's StochasticDepth and the key `share`
 
 
 class Swap(typing.NamedTuple):
@@ -52,22 +52,23 @@ class ChannelDropout(SpatialDropout):
 # ---------------------------------------------------------------- what becomes what
 
 
-def _channels(dims: int | None) -> Callable[[nn.Module], Layer]:
+def _channels(dims: int | None) -> Callable[[typing.Any], Layer]:
     return lambda old: ChannelDropout(float(old.p), dims, old.inplace)
 
 
-def _torchvision(kind: type[Layer]) -> Callable[[nn.Module], Layer]:
+def _torchvision(kind: Callable[..., Layer]) -> Callable[[typing.Any], Layer]:
     return lambda old: kind(float(old.p), old.block_size, clip="square", inplace=old.inplace)
 
 
-def _stochastic_depth(old: nn.Module) -> Layer:
+def _stochastic_depth(old: typing.Any) -> Layer:
     if old.mode not in MODES:
         raise ValueError(f"mode = {old.mode!r}; allowed: {', '.join(MODES)}")
     return DropPath(float(old.p), share=MODES[old.mode])
 
 
-def _timm_drop_block(old: nn.Module) -> Layer:
-    noise = {"fill": "noise", "normalize": "none"}  # of its own for each channel; theirs is one where the mask is one
+def _timm_drop_block(old: typing.Any) -> Layer:
+    # Noise is of its own for each channel; theirs is one where the mask is one.
+    noise: dict[str, typing.Any] = {"fill": "noise", "normalize": "none"}
     return DropBlock2d(
         float(old.drop_prob or 0),
         old.block_size,
@@ -79,12 +80,12 @@ def _timm_drop_block(old: nn.Module) -> Layer:
     )
 
 
-def _timm_drop_path(old: nn.Module) -> Layer:
+def _timm_drop_path(old: typing.Any) -> Layer:
     return DropPath(float(old.drop_prob or 0), normalize="expected" if old.scale_by_keep else "none")
 
 
 # Dropout2d takes x[N, C, L] for a batch, and so does ours; see torch.nn.Dropout2d's note.
-OURS: dict[tuple[str, str], Callable[[nn.Module], Layer]] = {
+OURS: dict[tuple[str, str], Callable[[typing.Any], Layer]] = {
     ("torch.nn.modules.dropout", "Dropout"): lambda old: Dropout(float(old.p), inplace=old.inplace),
     ("torch.nn.modules.dropout", "Dropout1d"): _channels(1),
     ("torch.nn.modules.dropout", "Dropout2d"): _channels(None),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -16,11 +16,21 @@ from .paths import run, run_with_mask
 if typing.TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from .options import CutoutCall, DropBlockCall, DropoutCall, DropPathCall, SpatialDropoutCall
+    from .options import Call, CutoutCall, DropBlockCall, DropoutCall, DropPathCall, SpatialDropoutCall
 
 Key = typing.Union[Tensor, tuple[int, int]]
 torch.fx.wrap("run")  # symbolic tracing sees one leaf
 torch.fx.wrap("run_with_mask")
+
+
+@typing.overload
+def drop(
+    x: Tensor, spec: str, p: float | None = None, *, return_mask: typing.Literal[False] = False, **call: Unpack[Call]
+) -> Tensor: ...
+@typing.overload
+def drop(
+    x: Tensor, spec: str, p: float | None = None, *, return_mask: typing.Literal[True], **call: Unpack[Call]
+) -> tuple[Tensor, Tensor]: ...
 
 
 def drop(
@@ -89,10 +99,12 @@ def _dropped(
 
 CALL = tuple(inspect.signature(drop).parameters.values())[3:]  # the keywords that every function has
 _CALL_NAMES = frozenset(parameter.name for parameter in CALL)
-Function = typing.TypeVar("Function", bound=Callable)
+Function = typing.TypeVar("Function", bound=Callable[..., object])
 
 
-def signed(method: str, after: tuple[inspect.Parameter, ...] = CALL, size: str | None = None) -> Callable:
+def signed(
+    method: str, after: tuple[inspect.Parameter, ...] = CALL, size: str | None = None
+) -> Callable[[Function], Function]:
     """Gives a function that takes **options the signature that it has: the method's keys, then `after`.
 
     `size` names the parameter that stands for the table's block or size. What the table has as a default is shown.
@@ -108,7 +120,7 @@ def signed(method: str, after: tuple[inspect.Parameter, ...] = CALL, size: str |
         shown = {"p": row.default_p, size: specs.value_of(row.keys.get(_size_key(method), ""))}
         own = [each.replace(default=shown.get(each.name)) if each.default is None else each for each in own]
         keys = specs.keywords(method, without=[_size_key(method)])
-        function.__signature__ = inspect.Signature([*own, *keys, *after])
+        typing.cast(typing.Any, function).__signature__ = inspect.Signature([*own, *keys, *after])
         return function
 
     return sign
@@ -152,9 +164,12 @@ def _memoised_line(method: str, dims: int | None, typed_size: tuple, typed_keys:
     return specs.line_of(method, **{_size_key(method): size}, **keys)
 
 
-def _call(x: Tensor, method: str, p: float | None, size: object, dims: int | None, options: dict) -> typing.Any:
-    call = {name: options.pop(name) for name in _CALL_NAMES.intersection(options)}
-    return _dropped(x, line_for(method, dims, size, options), p, dims, **call)
+def _call(
+    x: Tensor, method: str, p: float | None, size: object, dims: int | None, options: Mapping[str, object]
+) -> typing.Any:
+    keys: dict[str, typing.Any] = dict(options)
+    call = {name: keys.pop(name) for name in _CALL_NAMES.intersection(keys)}
+    return _dropped(x, line_for(method, dims, size, keys), p, dims, **call)
 
 
 @signed("dropblock", size="block_size")

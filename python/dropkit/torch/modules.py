@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import typing
+from collections.abc import Mapping
 import weakref
 
 import torch
@@ -131,9 +132,10 @@ def from_spec(spec: str, p: float | None = None, **flags: bool) -> Drop:
 class _Method(Drop):
     """A module of one method: its keys are keywords."""
 
-    def __init__(self, method: str, p: float | None, size: object, options: dict[str, typing.Any]) -> None:
-        flags = {name: options.pop(name) for name in _FLAG_NAMES if name in options}
-        super().__init__(line_for(method, self.dims, size, options), p, **flags)
+    def __init__(self, method: str, p: float | None, size: object, options: Mapping[str, object]) -> None:
+        keys: dict[str, typing.Any] = dict(options)
+        flags = {name: keys.pop(name) for name in _FLAG_NAMES if name in keys}
+        super().__init__(line_for(method, self.dims, size, keys), p, **flags)
 
 
 class _DropBlock(_Method):

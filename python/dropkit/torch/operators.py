@@ -148,7 +148,8 @@ def save_drop(ctx, inputs, output) -> None:
 
 
 def drop_backward(ctx, dy, *_):
-    dx = None if dy is None else gradient(dy, *ctx.saved_tensors, ctx.spec, ctx.channels_last, None)
+    bits, counts = ctx.saved_tensors
+    dx = None if dy is None else gradient(dy, bits, counts, ctx.spec, ctx.channels_last, None)
     return dx, None, None, None, None, None
 
 
@@ -163,8 +164,8 @@ def save_recompute(ctx, inputs, output) -> None:
 
 def recompute_backward(ctx, dy):
     key, p_device = ctx.saved_tensors
-    mask = OPS.sample(dy, ctx.spec, key, ctx.p, p_device, ctx.first_sample, ctx.channels_last)
-    return gradient(dy, *mask, ctx.spec, ctx.channels_last, None), None, None, None, None, None
+    bits, counts = OPS.sample(dy, ctx.spec, key, ctx.p, p_device, ctx.first_sample, ctx.channels_last)
+    return gradient(dy, bits, counts, ctx.spec, ctx.channels_last, None), None, None, None, None, None
 
 
 torch.library.register_autograd("dropkit::drop_recompute", recompute_backward, setup_context=save_recompute)
@@ -176,7 +177,8 @@ def save_apply(ctx, inputs, output) -> None:
 
 
 def apply_backward(ctx, dy):
-    return gradient(dy, *ctx.saved_tensors, ctx.spec, ctx.channels_last, ctx.total), *[None] * 8
+    bits, counts = ctx.saved_tensors
+    return gradient(dy, bits, counts, ctx.spec, ctx.channels_last, ctx.total), *[None] * 8
 
 
 torch.library.register_autograd("dropkit::apply", apply_backward, setup_context=save_apply)

@@ -123,7 +123,7 @@ def refuse_leaf(x: Tensor) -> None:
     """torch's errors for writing a leaf that requires grad; a Function would give them when x is already written."""
     if x.is_leaf:
         raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
-    if x._is_view() and x._base.is_leaf and x._base.requires_grad:
+    if x._base is not None and x._base.is_leaf and x._base.requires_grad:
         raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
 
 

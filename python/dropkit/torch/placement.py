@@ -121,7 +121,7 @@ def _shortcut(block: nn.Module) -> _Point:
 
 def _points(block: nn.Module) -> Iterator[_Point]:
     """The block's sites in the order of its forward. A convolution's number is that of its norm and activation."""
-    convolutions, has_activations = _kind(block)
+    convolutions, has_activations = typing.cast(tuple[tuple[str, ...], bool], _kind(block))
     for this, following in itertools.pairwise(convolutions):
         host = this.replace("conv", "act") if has_activations else following
         yield _Point(this, host, not has_activations, this)
@@ -174,7 +174,7 @@ def place(
     block_size: specs.Size,
     stages: tuple[str, ...] = ("layer3", "layer4"),
     group_scale: bool = True,
-    **keys: object,
+    **keys: typing.Any,
 ) -> list[Site]:
     """Puts DropBlock into a ResNet of torchvision or timm where the paper and the authors' code have it.
 
@@ -240,7 +240,7 @@ def unplace(model: nn.Module) -> int:
     return count
 
 
-def _own(hooks: dict, kinds: type | tuple[type, ...]) -> list[_Hook]:
+def _own(hooks: dict, kinds: type | tuple[type, ...]) -> list[typing.Any]:
     return [hook for hook in hooks.values() if isinstance(hook, kinds)]
 
 

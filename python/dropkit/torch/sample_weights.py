@@ -15,6 +15,7 @@ import typing
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.grad import conv2d_input, conv2d_weight
 
 from . import operators
 from .library import OPS
@@ -82,7 +83,8 @@ def _masked(weight: Tensor, n: int, affine: bool, call: Call) -> Tensor:
 def _mask_of(weight: Tensor, n: int, call: Call) -> tuple:
     """bits, counts, spec; key, first_sample, total, as the operators on one sample take them."""
     total = call.x_shape[0] * weight.numel() if weight.numel() and _counts_all(call.spec) else None
-    return call.bits[n], call.counts[n], call.spec, call.key, call.first_sample + n, total
+    bits, counts = typing.cast(tuple[Tensor, Tensor], (call.bits, call.counts))
+    return bits[n], counts[n], call.spec, call.key, call.first_sample + n, total
 
 
 # ---------------------------------------------------------------- one sample
@@ -101,8 +103,8 @@ def _conv2d(which: str, first: Tensor, second: Tensor, bias: Tensor | None, call
     if which == "y":
         return F.conv2d(first, second, bias, *window)
     if which == "x":
-        return torch.nn.grad.conv2d_input((1, *call.x_shape[1:]), second, first, *window)
-    return torch.nn.grad.conv2d_weight(second, call.weight_shape, first, *window)
+        return conv2d_input((1, *call.x_shape[1:]), second, first, *window)
+    return conv2d_weight(second, call.weight_shape, first, *window)
 
 
 def _one(which, first, second, bias, call):

@@ -143,6 +143,6 @@ def check_p(p: object, name: str = "p") -> float:
     """p as a float. Raises TypeError or ValueError."""
     if isinstance(p, bool) or not isinstance(p, (int, float, numbers.Real)):
         raise TypeError(f"{name} = {p!r}; allowed: a number from 0 to 1")
-    if not 0 <= p <= 1:
+    if not 0 <= float(p) <= 1:
         raise ValueError(f"{name} = {p!r}; allowed: a number from 0 to 1")
     return float(p)
