@@ -21,6 +21,7 @@ from dropkit.torch import (
     DropPath,
     DropPathResidual,
     Dropout,
+    Layer,
     LinearSchedule,
     SpatialDropout,
     data_parallel,
@@ -39,9 +40,12 @@ def images(samples=8, seed=1):
     return torch.randn(samples, 4, 6, 6, generator=torch.Generator().manual_seed(seed))
 
 
-def pair(model, start=11):
+def pair(model):
     """The model on both ranks, seeded apart, and a copy alone in a group of this rank."""
-    alone = copy.deepcopy(model)
+    return pair_of(model, copy.deepcopy(model))
+
+
+def pair_of(model, alone, start=11):
     torch.manual_seed(start + 100 * RANK)
     ranks = data_parallel(model)
     torch.manual_seed(start)
@@ -125,6 +129,50 @@ def check_skipped():
     assert count.item() > 0
 
 
+def check_a_layer_that_one_rank_skips():
+    class Sometimes(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second, self.skips = Dropout(0.5), DropBlock2d(0.3, 3), False
+
+        def forward(self, x):
+            return self.second(x if self.skips else x + 0 * self.first(x))
+
+    both, alone, _ = pair(Sometimes())
+    both.skips = RANK == 1
+    for _ in range(2):
+        assert torch.equal(both(mine(images())), mine(alone(images())))
+
+
+def check_a_layer_called_twice():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.drop = Dropout(0.5)
+
+        def forward(self, x):
+            return torch.stack([self.drop(x), self.drop(x)], 1)
+
+    both, alone, _ = pair(Twice())
+    y = both(mine(images()))
+    assert torch.equal(y, mine(alone(images()))) and not torch.equal(y[:, 0], y[:, 1])
+
+
+def check_weights():
+    """A weight under drop_connect has no samples: one mask for all ranks, and a gain that needs no sum."""
+
+    class Weight(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer, self.weight = Layer("drop_connect:normalize=kept", 0.5), torch.ones(7, 4)
+
+        def forward(self, x):
+            return self.layer._ranks.drop(self.layer, self.weight)
+
+    both, alone, _ = pair(Weight())
+    assert torch.equal(both(mine(images())), alone(images()))
+
+
 def small_net():
     torch.manual_seed(3)
     return nn.Sequential(
@@ -183,6 +231,13 @@ def check_checkpointing():
         grads.append([x.grad, *(each.grad for each in both.parameters())])
     for other in grads[1:]:
         assert all(torch.equal(a, b) for a, b in zip(grads[0], other) if a is not None)
+
+
+def check_wrapped_before():
+    """data_parallel of a model that DistributedDataParallel has already."""
+    net = nn.Sequential(nn.Conv2d(4, 4, 1), DropBlock2d(0.3, 3))
+    both, alone, _ = pair_of(DistributedDataParallel(net), copy.deepcopy(net))
+    torch.testing.assert_close(both(mine(images())), mine(alone(images())))
 
 
 def check_compiled():

@@ -59,7 +59,7 @@ class DropBlock2D(DropProb, PeerLayer):
 
     def forward(self, x: Tensor) -> Tensor:
         active = self.training or self.mc
-        if active and self.p != 0 and not self._draws_its_mask():
+        if active and not self._draws_its_mask() and self.p != 0:
             return self._with_given_mask(x)
         if active and self._ranks is not None:
             return self._ranks.drop(self, x)

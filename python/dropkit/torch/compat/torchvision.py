@@ -33,7 +33,7 @@ def _drop_block(x, block_size, dims, line, p, p_device=None, recompute=False, in
     paths.check_tensor(x, dims)
     if not active:
         return x
-    if p != 0 or p_device is not None:
+    if p_device is not None or p != 0:  # in this order: a traced call must not depend on p, which moves
         _check_odd(block_size, x)
     return paths.run(x, line, p, p_device, None, None, 0, recompute, inplace, dims)
 
@@ -85,7 +85,8 @@ class DropBlock2d(PeerLayer):
     def forward(self, input: Tensor) -> Tensor:
         active = self.training or self.mc
         if active and self._ranks is not None:
-            _check_odd(self.block_size, input)
+            if self._p != 0:
+                _check_odd(self.block_size, input)
             return self._ranks.drop(self, input)
         return _drop_block(
             input,
