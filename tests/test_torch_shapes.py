@@ -116,6 +116,7 @@ def test_opcheck(line, last):
     registered = {
         name.removeprefix("dropkit::") for name in torch._C._dispatch_get_all_op_names() if "dropkit::" in name
     }
+    checked.add("spread")  # in test_torch_compat.py: how many seeds it takes is the line's
     assert checked == registered - {"_read", "_list", "_build"}
 
 
