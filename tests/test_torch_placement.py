@@ -198,6 +198,14 @@ def test_traced_graph_drops_and_follows_train_and_p():
     assert torch.equal(seeded(traced, x), want)
     layers = [module for module in traced.modules() if isinstance(module, DropBlock2d)]
     assert len(layers) == 12
+    for layer in layers:
+        layer.p = 0.0
+    assert torch.equal(traced(x), vision()(x))
+    for layer in layers:
+        layer.p = P
+    traced.eval()
+    assert not any(layer.training for layer in layers)
+    traced.train()
     features = torchvision.models.feature_extraction.create_feature_extractor(model, ["layer4"])
     plain = vision()
     plain.load_state_dict(model.state_dict())
