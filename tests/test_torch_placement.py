@@ -58,18 +58,21 @@ class Reference:
         self.sites += 1
         return drop(x, SPEC, self.p)
 
+    def activate(self, y, i):
+        return getattr(self.block, f"act{i}", torch.relu)(y)
+
     def __call__(self, x):
         block, y = self.block, x
         last = 3 if hasattr(block, "conv3") else 2
         for i in range(1, last + 1):
             y = getattr(block, f"bn{i}")(getattr(block, f"conv{i}")(y))
-            y = self.drop(torch.relu(y)) if i < last else self.drop(y)
+            y = self.drop(self.activate(y, i)) if i < last else self.drop(y)
             if i == last - 1:
                 y = getattr(block, "aa", nn.Identity())(y)
         if getattr(block, "se", None) is not None:
             y = block.se(y)
         shortcut = x if block.downsample is None else block.downsample(x)
-        return torch.relu(y + self.drop(shortcut))
+        return self.activate(y + self.drop(shortcut), last)
 
 
 def gradients(forward, block, x):
@@ -91,7 +94,7 @@ def a_block(name):
         "grouped": (vision, Narrow, {"groups": 2}),
         "groupnorm": (vision, Narrow, {"norm_layer": group_norm}),
         "timm": (from_timm, "Bottleneck", {}),
-        "timm_basic": (from_timm, "BasicBlock", {"aa_layer": timm.layers.BlurPool2d}),
+        "timm_basic": (from_timm, "BasicBlock", {"aa_layer": timm.layers.BlurPool2d, "act_layer": nn.ELU}),
         "timm_se": (from_timm, "Bottleneck", {"block_args": {"attn_layer": "se"}, "avg_down": True}),
     }[name]
     return library(kind, **options)
@@ -198,6 +201,14 @@ def test_traced_graph_drops_and_follows_train_and_p():
     assert torch.equal(seeded(traced, x), want)
     layers = [module for module in traced.modules() if isinstance(module, DropBlock2d)]
     assert len(layers) == 12
+    for layer in layers:
+        layer.p = 0.0
+    assert torch.equal(traced(x), vision()(x))
+    for layer in layers:
+        layer.p = P
+    traced.eval()
+    assert not any(layer.training for layer in layers)
+    traced.train()
     features = torchvision.models.feature_extraction.create_feature_extractor(model, ["layer4"])
     plain = vision()
     plain.load_state_dict(model.state_dict())
