@@ -2,7 +2,7 @@
 #
 # CMake does the building (CMakePresets.json); this file only strings commands together. Everything is repeatable, and
 # needs root only where Debian packages are missing.
-.PHONY: build setup test soak bench peers lint format docs demo fuzz install package clean
+.PHONY: build setup test soak bench peers bench-torch lint format docs demo fuzz install package clean
 .NOTPARALLEL:
 JOBS ?= $(shell nproc)
 PYTHON = .venv/bin/python
@@ -58,6 +58,14 @@ peers: setup
 	cmake --preset default -DDROPKIT_TORCH=ON
 	cmake --build --preset default -j $(JOBS) --target dropkit_shared dropkit_torch
 	$(PYTHON) bench/peers.py $(PEERS)
+
+# What the PyTorch package costs beside clones, nn.Dropout and a training step without it; PACKAGE="small resnet" are
+# some of its sections.
+PACKAGE ?=
+bench-torch: setup
+	cmake --preset default -DDROPKIT_TORCH=ON
+	cmake --build --preset default -j $(JOBS) --target dropkit_torch
+	$(PYTHON) bench/package.py $(PACKAGE)
 
 lint: setup
 	$(PYTHON) tests/lint.py

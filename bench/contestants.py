@@ -12,6 +12,7 @@ import importlib
 import math
 import os
 import pathlib
+import sys
 import typing
 
 import dropkit_c
@@ -19,7 +20,7 @@ import torch
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SHARED = os.environ.get("DROPKIT_SHARED") or str(ROOT / "build" / "libdropkit.so")
-OPERATORS = os.environ.get("DROPKIT_TORCH_OPS") or str(ROOT / "build" / "libdropkit_torch.so")
+sys.path.insert(0, str(ROOT / "python"))
 P = 0.1
 BLOCK = 7
 SPEC = f"dropblock:block={BLOCK}"
@@ -143,42 +144,29 @@ def preallocated(tensors, library):
     return Contestant(drop.forward, drop.both, drop.drawn, own_threads=True)
 
 
-class DropFunction(torch.autograd.Function):
-    """What dropkit::nn does in C++: the mask is saved, x is not."""
+def package(tensors, library):
+    """The PyTorch package's layer: a fresh output, a fresh mask and a fresh key at each call, by torch's threads."""
+    layer = import_of("dropkit.torch", "DropBlock2d")(P, BLOCK)
+    paths = importlib.import_module("dropkit.torch.paths")
+    draw = getattr(paths.new_key, "unremembered", paths.new_key)
+    last = []
 
-    @staticmethod
-    def forward(context, x, key):
-        y, bits, counts = torch.ops.dropkit.drop(x, SPEC, key, P)
-        context.save_for_backward(bits, counts)
-        return y
+    def remember(*arguments):
+        last[:] = [draw(*arguments)]
+        return last[0]
 
-    @staticmethod
-    def backward(context, gradient):
-        bits, counts = context.saved_tensors
-        return torch.ops.dropkit.apply(gradient, bits, counts, SPEC, False, True), None
-
-
-def operator(tensors, library):
-    """The registered operators: a fresh output, a fresh mask and a fresh key at each call, by torch's threads."""
-    try:
-        torch.ops.load_library(OPERATORS)
-    except OSError as error:
-        raise Missing(f"{first_line(error)}; `cmake --build build --target dropkit_torch` makes it") from None
-    key = torch.zeros(2, dtype=torch.int64)
-
-    def apply(x):
-        key.random_()
-        return DropFunction.apply(x, key)
+    remember.unremembered = draw
+    paths.new_key = remember
 
     def drawn():
         """The mask of the last key, drawn again, and by the other way to the library."""
         drop = CDrop(library, tensors)
-        drop.key = (ctypes.c_uint64 * 2)(*key.tolist())
+        drop.key = (ctypes.c_uint64 * 2)(*last[0].tolist())
         x, mask = ctypes.byref(drop.x), ctypes.byref(drop.mask)
         drop.call("dropkit_sample", drop.spec, ctypes.c_float(P), None, drop.key, x, None, mask)
         return drop.drawn()
 
-    return dataclasses.replace(differentiated(apply, tensors), drawn=drawn)
+    return dataclasses.replace(differentiated(layer, tensors), drawn=drawn)
 
 
 # ---------------------------------------------------------------- the others
@@ -259,7 +247,7 @@ class Entry(typing.NamedTuple):
 
 ROSTER = [
     Entry("dropkit_preallocated", preallocated, "channel"),
-    Entry("dropkit_operator", operator, "channel"),
+    Entry("dropkit_torch", package, "channel"),
     Entry("torchvision", torchvision, "channel", "torchvision"),
     Entry("torchvision_compiled", torchvision_compiled, "channel", "torchvision"),
     Entry("timm", timm, "sample", "timm"),

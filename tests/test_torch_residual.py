@@ -152,11 +152,12 @@ def test_under_transforms_and_symbolic_tracing():
     kept = kept_of(0.5)
     torch.testing.assert_close(grad[kept], 1 + 2 * (3 - 2 * x[kept]))
     block = DropPathResidual(nn.Conv2d(3, 3, 1), 0.5)
-    traced = torch.fx.symbolic_trace(block)
-    torch.manual_seed(4)
-    y = block(x)
-    torch.manual_seed(4)
-    torch.testing.assert_close(traced(x), y)
+    for traced in (torch.fx.symbolic_trace(block), torch.jit.trace(block, x, check_trace=False)):
+        for seed in (4, 5):
+            torch.manual_seed(seed)
+            y = block(x)
+            torch.manual_seed(seed)
+            torch.testing.assert_close(traced(x), y)
 
 
 def test_checkpointing_and_autocast():
@@ -193,6 +194,7 @@ def test_module():
 def test_errors():
     x = images()
     for kind, words, arguments, options in (
+        (TypeError, "x = 3; allowed: a tensor", (3, curve, 0.5), {}),
         (ValueError, "p = 1.5; allowed: a number from 0 to 1", (x, curve, 1.5), {}),
         (ValueError, r"branch returned shape \(\d, 1, 4, 5\); allowed: its input's", (x, lambda v: v[:, :1], 0.5), {}),
         (ValueError, "fill = 2; allowed: 0", (x, curve, 0.5), {"fill": 2}),

@@ -210,3 +210,12 @@ def test_eager_without_a_schedule_draws_no_key_at_zero():
     layer.p = 0.5
     LinearSchedule(layer, 3)
     assert layer(x) is x and not torch.equal(before, torch.get_rng_state())
+
+
+def test_made_and_stepped_under_inference_mode():
+    layer = Dropout(0.5)
+    with torch.inference_mode():
+        schedule = LinearSchedule(layer, 2)
+        schedule.step()
+    schedule.step()
+    assert layer.p == layer._p_device.item() == 0.5

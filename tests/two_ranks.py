@@ -16,17 +16,8 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
-from dropkit.torch import (
-    DropBlock2d,
-    DropPath,
-    DropPathResidual,
-    Dropout,
-    Layer,
-    LinearSchedule,
-    SpatialDropout,
-    data_parallel,
-    drop,
-)
+from dropkit.torch import DropBlock2d, DropPath, DropPathResidual, Dropout, Layer, LinearSchedule, SpatialDropout
+from dropkit.torch import data_parallel, drop
 
 SIZES = (5, 3)
 RANK = int(os.environ["RANK"])

@@ -16,7 +16,7 @@ from . import operators, specs
 from .functional import Key, signed
 from .library import OPS
 from .modules import Layer
-from .paths import as_key, new_key, raise_translated, run
+from .paths import as_key, check_tensor, new_key, raise_translated, run
 
 torch.fx.wrap("run")  # symbolic tracing sees one leaf
 
@@ -54,8 +54,8 @@ def drop_path_residual(
         ValueError, TypeError: naming the argument, its value and what is allowed.
 
     Cost: a gather of the kept samples of x and a scatter into a copy of x; neither when all are kept. Where the host
-    cannot look at the mask, under torch.compile, torch.export, torch.func and torch.fx, it is x + drop_path(branch(x)):
-    the branch runs on everything, and the key is drawn on x's device (and a given one copied there).
+    cannot look at the mask, under torch.compile, torch.export, torch.func, torch.fx and torch.jit.trace, it is
+    x + drop_path(branch(x)): the branch runs on everything, and the key is drawn on x's device, or copied there.
 
     What others see: batch normalisation inside the branch takes its statistics from the kept samples alone, so they are
     noisier than drop_path's, and raises, as torch does, on one value a channel (one kept sample of 1x1). Parameters of
@@ -125,7 +125,8 @@ def residual(
     """The call: `drop_path_residual` in training mode. `p_device` is as in paths.run."""
     if isinstance(x, torch.fx.Proxy):
         return x + run(branch(x), line, p, p_device, key, generator, first_sample)
-    multiplies = torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
+    check_tensor(x, None)
+    multiplies = _host_is_blind()
     if key is not None:
         key = _on(key, x) if multiplies else key
     elif p_device is not None or p > 0:  # before the branch draws its own, and only where paths.run draws one
@@ -136,6 +137,15 @@ def residual(
         return x + branch(x)
     kept, gain = kept_samples(x, line, p, key, first_sample)
     return _add(x, branch, kept, gain)
+
+
+def _host_is_blind() -> bool:
+    """Whether the call is one for many masks: a graph that is being recorded, or a transform's batch."""
+    return (
+        torch.compiler.is_compiling()
+        or torch._C._get_tracing_state() is not None
+        or torch._C._are_functorch_transforms_active()
+    )
 
 
 def kept_samples(x: Tensor, line: str, p: float, key: Key | None, first_sample: int) -> tuple[list[int], float]:

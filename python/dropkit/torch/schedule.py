@@ -124,7 +124,8 @@ class LinearSchedule:
 
     def _place(self, device: torch.device) -> None:
         """The tensor, on a device, and each layer's view of it."""
-        self._values = torch.zeros(len(self._layers), device=device)
+        with torch.inference_mode(False):  # a tensor made in that mode could not be written outside it
+            self._values = torch.zeros(len(self._layers), device=device)
         for layer, value, target in zip(self._layers, self._values.unbind(), self._targets):
             layer._p_device = value if target or self._start else None
 

@@ -29,7 +29,17 @@ def _check_odd(block_size: specs.Size, x: Tensor) -> None:
         raise ValueError(f"block_size = {block_size!r} on a map of {tuple(x.shape[2:])}; allowed: odd numbers")
 
 
-def _drop_block(x, block_size, dims, line, p, p_device=None, recompute=False, inplace=False, active=True):
+def _drop_block(
+    x: Tensor,
+    block_size: specs.Size,
+    dims: int,
+    line: str,
+    p: float,
+    p_device: Tensor | None,
+    recompute: bool,
+    inplace: bool,
+    active: bool,
+) -> Tensor:
     paths.check_tensor(x, dims)
     if not active:
         return x
@@ -116,7 +126,7 @@ def _line_of_mode(mode: str) -> str:
     return specs.read(MODES[mode]).line
 
 
-def _stochastic_depth(x, line, p, p_device=None, recompute=False, active=True):
+def _stochastic_depth(x: Tensor, line: str, p: float, p_device: Tensor | None, recompute: bool, active: bool) -> Tensor:
     return paths.run(x, line, p, p_device, None, None, 0, recompute) if active else x
 
 
