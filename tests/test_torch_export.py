@@ -100,4 +100,11 @@ def test_jit_trace_keeps_masks_and_gradients():
     expected = x.clone().requires_grad_()
     of_seed(model, expected).sum().backward()
     assert torch.allclose(leaf.grad, expected.grad) and leaf.grad.count_nonzero() > 0
+    file = io.BytesIO()
+    torch.jit.save(torch.jit.trace(model[1], x, check_trace=False), file)
+    file.seek(0)
+    loaded, leaf = torch.jit.load(file), x.clone().requires_grad_()
+    y = of_seed(loaded, leaf)
+    assert torch.equal(y, of_seed(model[1], x))
+    assert torch.equal(torch.autograd.grad(y.sum(), leaf)[0] != 0, y != 0)
     assert "dropkit::" not in str(torch.jit.trace(model.eval(), x).inlined_graph)

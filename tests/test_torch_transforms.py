@@ -12,6 +12,7 @@ from torch.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, vjp,
 from torch.utils.checkpoint import checkpoint
 
 from dropkit.torch import DropBlock2d, drop
+from dropkit.torch.library import OPS
 
 KEY = (1, 5)
 
@@ -126,6 +127,8 @@ def test_vmap_over_keys_and_nested():
     assert torch.equal(vmap(lambda x, key: dropped(x, key=key))(x, keys), torch.stack(expected))
     transposed = vmap(lambda x, key: dropped(x, key=key), in_dims=(0, 1))(x, keys.t().contiguous())
     assert torch.equal(transposed, torch.stack(expected))
+    operator = vmap(lambda x, key: OPS.drop(x, "dropblock:block=2", key, 0.4)[0], in_dims=(0, 1))
+    assert torch.equal(operator(x, keys.t().contiguous()), torch.stack(expected))
     alone = vmap(lambda key: dropped(x[0], key=key))(keys)
     assert torch.equal(alone[3], dropped(x[0], key=keys[3]))
     many = an_input(2, 5)
