@@ -9,5 +9,8 @@ endif()
 target_include_directories(dropkit_objects PRIVATE ${HIGHWAY_INCLUDE_DIR})
 
 set_target_properties(torchlib PROPERTIES INTERFACE_LINK_OPTIONS "")
-target_compile_options(dropkit_torch PRIVATE -fmacro-prefix-map=${TORCH_DIR}/=torch/ -fmacro-prefix-map=${PROJECT_SOURCE_DIR}/=)
+# Nor do its messages: they name files as __FILE__ does, which GCC gives with links resolved in LibTorch's headers.
+file(REAL_PATH ${TORCH_DIR} real_torch_dir)
+target_compile_options(dropkit_torch PRIVATE -fmacro-prefix-map=${PROJECT_SOURCE_DIR}/=
+  -fmacro-prefix-map=${TORCH_DIR}/=torch/ -fmacro-prefix-map=${real_torch_dir}/=torch/)
 install(TARGETS dropkit_torch LIBRARY DESTINATION dropkit/torch COMPONENT wheel)

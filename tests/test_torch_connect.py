@@ -12,7 +12,6 @@ import torch
 import torch.nn.functional as F
 
 from dropkit.torch import DropConnectConv2d, DropConnectLinear, drop, drop_connect_conv2d, drop_connect_linear
-from dropkit.torch.library import OPS
 from dropkit.torch.specs import line_of
 
 KEY = (7, 11)
@@ -79,7 +78,9 @@ def test_conv_of_each_sample(keys):
     naive = naive_conv(x, weights_of(weight, 3, **keys), bias, **window)
     torch.testing.assert_close(y, naive)
     expanded = torch.ones(()).double().expand(y.shape)
-    torch.testing.assert_close(torch.autograd.grad(y, operands, expanded), torch.autograd.grad(naive, operands, expanded))
+    torch.testing.assert_close(
+        torch.autograd.grad(y, operands, expanded), torch.autograd.grad(naive, operands, expanded)
+    )
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -103,19 +104,19 @@ def test_gradients_of_gradients(share):
     def conv(*operands):
         return drop_connect_conv2d(*operands, 2, 1, 1, 2, 0.4, share=share, key=KEY, fill=0.5)
 
-    small = randn(2, 2, 3, 2, grad=True), randn(2, 1, 2, 1, grad=True), randn(2, grad=True)
-    for function, operands in ((linear, linear_operands(grad=True)), (conv, small)):
+    small = randn(2, 1, 3, grad=True), randn(2, 3, grad=True), randn(2, grad=True)
+    image = randn(2, 2, 3, 2, grad=True), randn(2, 1, 2, 1, grad=True), randn(2, grad=True)
+    for function, operands in ((linear, small), (conv, image)):
         assert torch.autograd.gradcheck(function, operands)
         assert torch.autograd.gradgradcheck(function, operands)
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_halves_sum_the_gradient_of_the_weight_in_float32(dtype):
-    x, weight = torch.ones(4096, 3, dtype=dtype), torch.ones(2, 3, dtype=dtype, requires_grad=True)
+def test_halves_sum_the_gradient_of_the_weight_in_float32():
+    x, weight = torch.ones(1024, 3).bfloat16(), torch.ones(2, 3).bfloat16().requires_grad_()
     drop_connect_linear(x, weight, p=0.5, share="none", key=KEY, normalize="none").sum().backward()
-    kept = weights_of(torch.ones(2, 3), 4096, p=0.5, normalize="none").sum(0)
-    assert kept.min() > 1900  # a sum of ones in bfloat16 stops at 256, in float16 at 2048
-    assert torch.equal(weight.grad, kept.to(dtype))
+    kept = weights_of(torch.ones(2, 3), 1024, p=0.5, normalize="none").sum(0)
+    assert kept.min() > 400  # a sum of ones in bfloat16 stops at 256
+    assert torch.equal(weight.grad, kept.bfloat16())
 
 
 def test_shapes():
@@ -130,7 +131,9 @@ def test_shapes():
         y.sum().backward()
         assert x.grad.shape == x.shape
     y = drop_connect_conv2d(randn(4, 5, 6), randn(6, 2, 2, 3), groups=2, share="none", key=KEY)
-    assert torch.equal(y, drop_connect_conv2d(randn(4, 5, 6)[None], randn(6, 2, 2, 3), groups=2, share="none", key=KEY)[0])
+    assert torch.equal(
+        y, drop_connect_conv2d(randn(4, 5, 6)[None], randn(6, 2, 2, 3), groups=2, share="none", key=KEY)[0]
+    )
     empty = randn(0, 4, 5, 6, grad=True)
     y = drop_connect_conv2d(empty, randn(6, 4, 2, 3), share="none", normalize="kept")
     assert y.shape == (0, 6, 4, 4)

@@ -10,13 +10,12 @@ import subprocess
 import sys
 
 import fenced
-import pytest
 
 EXAMPLES = fenced.ROOT / "examples"
 TINY = ["--image-size", "32", "--batch", "4"]
 
 
-def run(folder, name, *options, fails=False):
+def run(folder, name, *options):
     done = subprocess.run(
         [sys.executable, EXAMPLES / name, *options],
         cwd=folder,
@@ -25,15 +24,15 @@ def run(folder, name, *options, fails=False):
         text=True,
         timeout=300,
     )
-    assert (done.returncode != 0) == fails, done.stdout + done.stderr
-    return done.stdout + done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 def test_a_resnet_is_trained_and_goes_on_as_if_never_stopped(tmp_path):
     options = ["--p-steps", "3", *TINY]
     straight = run(tmp_path, "train_resnet.py", "--steps", "4", *options).splitlines()
     assert re.fullmatch(r"resnet18: DropBlock at 12 places, 512 images", straight[0])
-    assert [line.split("p ")[1] for line in straight[1:]] == ["0", "0.0333333", "0.0666667", "0.1"]
+    assert [line.split(", p ")[1] for line in straight[1:]] == ["0", "0.0333333", "0.0666667", "0.1"]
 
     kept = [*options, "--checkpoint", "resnet.pt"]
     first = run(tmp_path, "train_resnet.py", "--steps", "2", *kept).splitlines()
@@ -50,7 +49,7 @@ def test_a_timm_model_is_converted(tmp_path):
     assert len(re.findall(r"^step \d: loss [\d.]+$", told, re.M)) == 2
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.glob("*.py")))
-def test_every_example_has_help_and_is_named_in_the_manual(name, tmp_path):
-    assert "usage: " + name in run(tmp_path, name, "--help")
-    assert f"`examples/{name}`" in (fenced.ROOT / "docs" / "pytorch.md").read_text()
+def test_the_manual_lists_every_example():
+    manual = (fenced.ROOT / "docs" / "pytorch.md").read_text()
+    listed = re.findall(r"^\| `examples/(\w+\.py)` \|", manual, re.M)
+    assert sorted(listed) == sorted(path.name for path in EXAMPLES.glob("*.py"))

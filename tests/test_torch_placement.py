@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from dropkit.torch import DropBlock2d, drop, paths, place, unplace
+from dropkit.torch import DropBlock2d, drop, place, unplace
 
 torchvision = pytest.importorskip("torchvision")
 timm = pytest.importorskip("timm")
@@ -48,28 +48,15 @@ def seeded(model, x):
     return model(x)
 
 
-@pytest.fixture
-def counted_keys(monkeypatch):
-    """Keys (7, 0), (7, 1) and so on, in the order of the draws."""
-    drawn = []
-
-    def new_key(device="cpu", generator=None):
-        drawn.append(torch.tensor([7, len(drawn)]))
-        return drawn[-1]
-
-    monkeypatch.setattr(paths, "new_key", new_key)
-    return drawn
-
-
 class Reference:
-    """A block's forward as the paper has it, with the modules of the block; the n-th site takes key (7, n)."""
+    """A block's forward as the paper has it, with the modules of the block; each site draws the next key."""
 
     def __init__(self, block, p=P):
         self.block, self.p, self.sites = block, p, 0
 
     def drop(self, x):
         self.sites += 1
-        return drop(x, SPEC, self.p, key=(7, self.sites - 1))
+        return drop(x, SPEC, self.p)
 
     def __call__(self, x):
         block, y = self.block, x
@@ -87,11 +74,9 @@ class Reference:
 
 def gradients(forward, block, x):
     x = x.clone().requires_grad_()
-    y = forward(x)
+    y = seeded(forward, x)
     (y * torch.linspace(-1, 2, y.numel()).view_as(y)).sum().backward()
-    found = [x.grad, *(parameter.grad for parameter in block.parameters())]
-    block.zero_grad()
-    return y, found
+    return y, [x.grad, *(parameter.grad for parameter in block.parameters())], torch.get_rng_state()
 
 
 def group_norm(channels):
@@ -114,7 +99,7 @@ def a_block(name):
 
 @pytest.mark.parametrize("frozen", [False, True])
 @pytest.mark.parametrize("name", ["basic", "bottleneck", "grouped", "groupnorm", "timm", "timm_basic", "timm_se"])
-def test_sites_are_the_papers(name, frozen, counted_keys):
+def test_sites_are_the_papers(name, frozen):
     model = a_block(name)
     x = torch.randn(2, model.layer4[0].conv1.in_channels, 8, 8)
     for index, input_ in enumerate([x, torch.randn(2, model.layer4[1].conv1.in_channels, 5, 6)]):
@@ -123,11 +108,10 @@ def test_sites_are_the_papers(name, frozen, counted_keys):
         place(placed, P, BLOCK, stages=("layer4",))
         for each in (plain, placed) if frozen else ():
             [module.eval() for module in each.modules() if isinstance(module, nn.BatchNorm2d)]
-        counted_keys.clear()
-        reference = Reference(plain.layer4[index])
-        want, want_gradients = gradients(reference, plain.layer4[index], input_)
-        got, got_gradients = gradients(placed.layer4[index], placed.layer4[index], input_)
-        assert len(counted_keys) == reference.sites == (3 if "basic" in name else 4)
+        reference, block = Reference(plain.layer4[index]), placed.layer4[index]
+        want, want_gradients, want_draws = gradients(reference, plain.layer4[index], input_)
+        got, got_gradients, draws = gradients(block, block, input_)
+        assert reference.sites == (3 if "basic" in name else 4) and torch.equal(draws, want_draws)
         assert torch.equal(got, want)
         assert all(map(torch.equal, got_gradients, want_gradients))
 

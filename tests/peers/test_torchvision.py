@@ -152,6 +152,12 @@ def test_a_block_that_comes_out_even_by_the_map_drops_it_whole(side):
     assert set(y.flatten(2).count_nonzero(2).flatten().tolist()) == {0, side * side}
 
 
+@pytest.mark.parametrize("side", [5, 6])
+def test_an_even_block_that_the_map_clips_is_taken(side):
+    y = ours.DropBlock2d(0.3, 8)(torch.ones(50, 4, side, side))
+    assert set(y.flatten(2).count_nonzero(2).flatten().tolist()) == {0, side * side}
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_low_precision_has_the_exact_gain(dtype):
     y = ours.drop_block2d(torch.ones(8, 64, 28, 28, dtype=dtype), 0.1, 7)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from . import paths, sample_weights, specs
 from .functional import Key, line_for, signed
-from .modules import Layer
+from .modules import FLAGS, Layer
 from .sample_weights import OPS, Call
 
 if typing.TYPE_CHECKING:
@@ -248,6 +248,13 @@ def _cast(x, weight, bias):
 
 # ---------------------------------------------------------------- modules
 
+_FLAGS = tuple(flag for flag in FLAGS if flag.name != "inplace")  # no input is written
+
+
+def _line_and_flags(options: dict[str, typing.Any]) -> tuple[str, dict[str, bool]]:
+    flags = {flag.name: options.pop(flag.name, flag.default) for flag in _FLAGS}
+    return line_for("drop_connect", None, None, options), flags
+
 
 class DropConnectLinear(Layer, torch.nn.Linear):
     """torch.nn.Linear whose weights are dropped in training: see `drop_connect_linear`.
@@ -264,7 +271,7 @@ class DropConnectLinear(Layer, torch.nn.Linear):
     x: [N, ..., in_features] or [in_features].
     """
 
-    @signed("drop_connect", ())
+    @signed("drop_connect", _FLAGS)
     def __init__(
         self,
         in_features: int,
@@ -272,15 +279,14 @@ class DropConnectLinear(Layer, torch.nn.Linear):
         bias: bool = True,
         p: float | None = None,
         *,
-        recompute: bool = False,
-        mc: bool = False,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
-        **keys: Unpack[DropConnectKeys],
+        **options: Unpack[DropConnectKeys],
     ) -> None:
         _check_bias(bias)
         own = {"in_features": in_features, "out_features": out_features, "bias": bias, "device": device, "dtype": dtype}
-        super().__init__(line_for("drop_connect", None, None, keys), p, recompute, mc, **own)
+        line, flags = _line_and_flags(options)
+        super().__init__(line, p, **flags, **own)
 
     def forward(self, x: Tensor) -> Tensor:
         if not (self.training or self.mc):
@@ -300,7 +306,7 @@ class DropConnectConv2d(Layer, torch.nn.Conv2d):
     x: [N, in_channels, H, W] or [in_channels, H, W].
     """
 
-    @signed("drop_connect", ())
+    @signed("drop_connect", _FLAGS)
     def __init__(
         self,
         in_channels: int,
@@ -314,17 +320,15 @@ class DropConnectConv2d(Layer, torch.nn.Conv2d):
         padding_mode: str = "zeros",
         p: float | None = None,
         *,
-        recompute: bool = False,
-        mc: bool = False,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
-        **keys: Unpack[DropConnectKeys],
+        **options: Unpack[DropConnectKeys],
     ) -> None:
         _check_bias(bias)
         own = {"in_channels": in_channels, "out_channels": out_channels, "kernel_size": kernel_size, "stride": stride}
         own |= {"padding": padding, "dilation": dilation, "groups": groups, "bias": bias, "padding_mode": padding_mode}
-        line = line_for("drop_connect", None, None, keys)
-        super().__init__(line, p, recompute, mc, device=device, dtype=dtype, **own)
+        line, flags = _line_and_flags(options)
+        super().__init__(line, p, **flags, device=device, dtype=dtype, **own)
 
     def forward(self, x: Tensor) -> Tensor:
         if not (self.training or self.mc):

@@ -188,13 +188,7 @@ def run(
             new_key(x.device, generator)  # a traced call cannot see that p is 0 and draws one: the next keys agree
         return x
     try:
-        # Small tensors pay for each Python frame here, so the common way has few.
-        if key is not None:
-            key = as_key(key, x)
-        elif generator is None:
-            key = torch.randint(KEYS_BELOW, (2,), device=x.device)
-        else:
-            key = new_key(x.device, generator)
+        key = new_key(x.device, generator) if key is None else as_key(key, x)
         if _transforms_are_active() or forward_ad._current_level >= 0:  # which keep the mask, also for recompute
             y = _Transformed.apply(x, line, key, p, None, first_sample)[0]
         elif recompute or (inplace and x.is_neg()):  # an operator cannot write the imaginary part of a conjugate

@@ -24,7 +24,9 @@ torch.fx.wrap("_drop_block")
 GIVEN = "dropout:share=channels,normalize=kept"  # a mask that is not drawn, applied with DropBlock's gain
 
 
-def _drop_block(x, dims, line, p, p_device, recompute, inplace, active):
+def _drop_block(
+    x: Tensor, dims: int, line: str, p: float, p_device: Tensor | None, recompute: bool, inplace: bool, active: bool
+) -> Tensor:
     check_dims(x, dims)
     return paths.run(x, line, p, p_device, None, None, 0, recompute, inplace, dims) if active else x
 
@@ -59,7 +61,7 @@ class DropBlock2D(DropProb, PeerLayer):
 
     def forward(self, x: Tensor) -> Tensor:
         active = self.training or self.mc
-        if active and self.p != 0 and not self._draws_its_mask():
+        if active and not self._draws_its_mask() and self.p != 0:
             return self._with_given_mask(x)
         if active and self._ranks is not None:
             return self._ranks.drop(self, x)

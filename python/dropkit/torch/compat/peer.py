@@ -88,11 +88,11 @@ class Counted(torch.nn.Module):
         super().__init__(*arguments, **keywords)
         self._count = torch.zeros((), dtype=torch.int64, device="cpu")  # a tensor, so that a traced call sees it move
 
-    def _save_to_state_dict(self, destination: dict, prefix: str, keep_vars: bool) -> None:
+    def _save_to_state_dict(self, destination: dict[str, Tensor], prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
         destination[prefix + self.counter] = self._count.clone()
 
-    def _load_from_state_dict(self, state_dict: dict, prefix: str, *rest: typing.Any) -> None:
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *rest: typing.Any) -> None:
         count = state_dict.pop(prefix + self.counter, None)
         if count is not None:
             self._set_count(int(count))

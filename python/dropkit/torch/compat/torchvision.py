@@ -29,11 +29,21 @@ def _check_odd(block_size: specs.Size, x: Tensor) -> None:
         raise ValueError(f"block_size = {block_size!r} on a map of {tuple(x.shape[2:])}; allowed: odd numbers")
 
 
-def _drop_block(x, block_size, dims, line, p, p_device=None, recompute=False, inplace=False, active=True):
-    paths.check_dims(x, dims)
+def _drop_block(
+    x: Tensor,
+    block_size: specs.Size,
+    dims: int,
+    line: str,
+    p: float,
+    p_device: Tensor | None,
+    recompute: bool,
+    inplace: bool,
+    active: bool,
+) -> Tensor:
+    paths.check_tensor(x, dims)
     if not active:
         return x
-    if p != 0 or p_device is not None:
+    if p_device is not None or p != 0:  # in this order: a traced call must not depend on p, which moves
         _check_odd(block_size, x)
     return paths.run(x, line, p, p_device, None, None, 0, recompute, inplace, dims)
 
@@ -85,7 +95,8 @@ class DropBlock2d(PeerLayer):
     def forward(self, input: Tensor) -> Tensor:
         active = self.training or self.mc
         if active and self._ranks is not None:
-            _check_odd(self.block_size, input)
+            if self._p != 0:
+                _check_odd(self.block_size, input)
             return self._ranks.drop(self, input)
         return _drop_block(
             input,
@@ -115,7 +126,7 @@ def _line_of_mode(mode: str) -> str:
     return specs.read(MODES[mode]).line
 
 
-def _stochastic_depth(x, line, p, p_device=None, recompute=False, active=True):
+def _stochastic_depth(x: Tensor, line: str, p: float, p_device: Tensor | None, recompute: bool, active: bool) -> Tensor:
     return paths.run(x, line, p, p_device, None, None, 0, recompute) if active else x
 
 
