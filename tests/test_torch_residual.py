@@ -169,6 +169,8 @@ def test_checkpointing_and_autocast():
         call(x).square().sum().backward()
         grads.append(block.branch.weight.grad.clone())
     assert torch.equal(*grads) and grads[0].any()
+    y = drop_path_residual(x.half(), lambda v: v.float() / 3, 0.5, key=KEY)
+    assert torch.equal(y, x.half() + drop_path(x.half().float() / 3, 0.5, key=KEY)) and y.dtype == torch.float32
     with torch.autocast("cpu", torch.bfloat16):
         for key in (KEY, (1, 1)):
             y = drop_path_residual(x, block.branch, 0.5, key=key)
