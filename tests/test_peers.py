@@ -20,7 +20,7 @@ import torch
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SHAPE = "4,16,10,10"
-OWN = ["dropkit_preallocated", "dropkit_operator", "torch_dropout", "torch_dropout2d", "clone"]
+OWN = ["dropkit_preallocated", "dropkit_torch", "torch_dropout", "torch_dropout2d", "clone"]
 OTHERS = ["torchvision", "torchvision_compiled", "timm", "timm_per_channel", "miguelvr"]
 MODULES = {"torchvision.ops": "torchvision", "timm.layers": "timm", "dropblock": "miguelvr"}
 
@@ -343,11 +343,13 @@ def test_a_library_that_is_not_built_ends_the_run(run, monkeypatch):
     assert done.files == []
 
 
-def test_operators_that_are_not_built_are_missing(run, monkeypatch):
-    monkeypatch.setattr(contestants, "OPERATORS", "no/ops.so")
-    done = run("--shapes", SHAPE, "--only", "dropkit_operator", "clone")
-    assert done.code == 0 and "--target dropkit_torch" in done.rows["dropkit_operator"]["missing"]
-    assert "dropkit_operator (channel)  MISSING: " in done.out and "forward" in done.rows["clone"]
+def test_a_package_whose_operators_are_not_built_is_missing(run, monkeypatch):
+    for name in [name for name in sys.modules if name == "dropkit" or name.startswith("dropkit.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setenv("DROPKIT_TORCH_OPS", "no/ops.so")
+    done = run("--shapes", SHAPE, "--only", "dropkit_torch", "clone")
+    assert done.code == 0 and "no/ops.so" in done.rows["dropkit_torch"]["missing"]
+    assert "dropkit_torch (channel)  MISSING: " in done.out and "forward" in done.rows["clone"]
 
 
 def test_a_result_of_dropkits_that_is_wrong_ends_the_run(run, monkeypatch):
