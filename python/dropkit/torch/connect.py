@@ -12,6 +12,7 @@ import typing
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from . import paths, sample_weights, specs
 from .functional import Key, line_for, signed
@@ -210,6 +211,8 @@ torch.fx.wrap("connected")  # symbolic tracing sees one leaf
 
 
 def _traced(x, weight, bias, geometry, line, p, p_device, *drawn):
+    if forward_ad._current_level >= 0:  # the graph would have derivatives of 0; torch.compile runs this eagerly instead
+        raise NotImplementedError("share=none under torch.compile has no forward-mode gradient; allowed: an eager call")
     if p_device is not None:  # a graph that read p would be compiled again when p moves
         return _each(x, weight, bias, geometry, line, 0.0, p_device.to(weight.device), *drawn)
     if p == 0:
