@@ -209,3 +209,13 @@ def test_errors():
         DropPathResidual(curve, 0.5)
     with pytest.raises(ValueError, match="fill"):
         DropPathResidual(Dropout(), 0.5, fill="noise")
+
+
+def test_torchs_default_device_does_not_matter():
+    x = images()
+    torch.set_default_device("meta")
+    try:
+        y = drop_path_residual(x, curve, 0.5, key=KEY)
+    finally:
+        torch.set_default_device(None)
+    assert torch.equal(y, drop_path_residual(x, curve, 0.5, key=KEY))
