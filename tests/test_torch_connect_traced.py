@@ -244,3 +244,10 @@ def test_forward_mode_gradients():
     expected = jvp(lambda x: layer_of_each_sample(x, *OPERANDS[1:]), OPERANDS[:1], (torch.ones_like(OPERANDS[0]),))[1]
     for way in (dual, torch.compile(dual, backend="aot_eager")):  # which leaves it to the eager call
         assert torch.equal(way(*OPERANDS), expected) and expected.count_nonzero()
+
+
+def test_on_the_meta_device():
+    layer = DropConnectLinear(5, 4, p=0.4, share="none", device="meta")
+    y = layer(torch.empty(3, 2, 5, device="meta", requires_grad=True))
+    y.sum().backward()
+    assert y.shape == (3, 2, 4) and layer.weight.grad.shape == (4, 5)

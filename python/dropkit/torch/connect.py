@@ -238,7 +238,7 @@ def _each(x, weight, bias, geometry, line, p, p_device, key, generator, first_sa
 def _cast(x, weight, bias):
     """As autocast would for the torch layer. Raises TypeError where dtypes differ without it."""
     kind = weight.device.type
-    if torch.is_autocast_enabled(kind):
+    if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):  # not on the meta device
         dtype = torch.get_autocast_dtype(kind)
         return tuple(
             each if each is None or each.dtype == torch.float64 else each.to(dtype) for each in (x, weight, bias)
