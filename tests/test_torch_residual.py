@@ -195,6 +195,7 @@ def test_errors():
     x = images()
     for kind, words, arguments, options in (
         (TypeError, "x = 3; allowed: a tensor", (3, curve, 0.5), {}),
+        (ValueError, "x has 0 dimensions", (x.sum(), curve, 0.5), {}),
         (ValueError, "p = 1.5; allowed: a number from 0 to 1", (x, curve, 1.5), {}),
         (ValueError, r"branch returned shape \(\d, 1, 4, 5\); allowed: its input's", (x, lambda v: v[:, :1], 0.5), {}),
         (ValueError, "fill = 2; allowed: 0", (x, curve, 0.5), {"fill": 2}),

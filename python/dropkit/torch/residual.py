@@ -127,6 +127,8 @@ def residual(
     if isinstance(x, torch.fx.Proxy):
         return x + run(branch(x), line, p, p_device, key, generator, first_sample)
     check_tensor(x, None)
+    if x.dim() == 0:
+        raise ValueError("x has 0 dimensions, shape (); allowed: 1 or more, the first of which is samples")
     multiplies = _host_is_blind()
     if key is not None:
         key = _on(key, x) if multiplies else key
