@@ -144,3 +144,14 @@ def test_spread_refuses_other_seeds():
     for wrong in (seeds.float(), seeds.bool(), some_seeds(6, 4, 9, 18)[..., ::2]):
         with pytest.raises(RuntimeError, match="seeds: .* allowed: contiguous Byte with 1944 values"):
             OPS.spread(x, "dropout", wrong, 0.4)
+
+
+def test_mmdets_warm_up_under_checkpointing():
+    """The recomputed pass is no further call: it has the mask of the first."""
+    layer, x = mmdet.DropBlock(0.6, 3, warmup_iters=4), torch.rand(2, 3, 9, 9).add_(1).requires_grad_()
+    for reentrant in (True, False):
+        count = layer.iter_cnt
+        y = torch.utils.checkpoint.checkpoint(lambda x: layer(x) * x, x, use_reentrant=reentrant)
+        x.grad = None
+        y.sum().backward()
+        assert layer.iter_cnt == count + 1 and torch.equal(x.grad != 0, y != 0) and (y == 0).any()

@@ -189,3 +189,16 @@ def test_the_default_backend():
         expected, expected_dx = of_seed(lambda x=x: result_and_gradient(network, x))
         assert torch.equal(y == 0, expected == 0)
         assert torch.allclose(y, expected, atol=1e-6) and torch.allclose(dx, expected_dx, atol=1e-6)
+
+
+def test_sizes_that_depend_on_values():
+    def chosen(x):
+        kept = x[x[:, 0, 0, 0] > 0]
+        return drop_block2d(kept, 0.4, 3), dropout(kept, 0.4), drop(kept, "drop_path:share=batch", 0.4)
+
+    with torch._dynamo.config.patch(capture_dynamic_output_shape_ops=True):
+        traced = compiled(chosen, backend := Backend())
+        for samples in (4, 1, 0):
+            x = torch.cat([torch.ones(samples, 3, 6, 6), torch.zeros(9 - samples, 3, 6, 6)])
+            assert all(map(torch.equal, of_seed(traced, x), of_seed(chosen, x)))
+    assert backend.compilations == 1

@@ -7,6 +7,7 @@ import json
 
 import pytest
 import torch
+from torch.autograd import forward_ad
 from torch.func import grad, hessian, jvp, vmap
 from torch.utils.checkpoint import checkpoint
 
@@ -232,3 +233,21 @@ def test_memory_does_not_grow_with_weights_of_samples(samples, dtype, recompute,
     saved = saved_bytes(lambda: layer(x))
     operands = x.numel() * x.element_size() + weight
     assert operands < saved <= operands + (16 if recompute else bits + samples * 16)
+
+
+def test_forward_mode_gradients():
+    def dual(x, weight, bias):
+        with forward_ad.dual_level():
+            y = layer_of_each_sample(forward_ad.make_dual(x, torch.ones_like(x)), weight, bias)
+            return forward_ad.unpack_dual(y).tangent
+
+    expected = jvp(lambda x: layer_of_each_sample(x, *OPERANDS[1:]), OPERANDS[:1], (torch.ones_like(OPERANDS[0]),))[1]
+    for way in (dual, torch.compile(dual, backend="aot_eager")):  # which leaves it to the eager call
+        assert torch.equal(way(*OPERANDS), expected) and expected.count_nonzero()
+
+
+def test_on_the_meta_device():
+    layer = DropConnectLinear(5, 4, p=0.4, share="none", device="meta")
+    y = layer(torch.empty(3, 2, 5, device="meta", requires_grad=True))
+    y.sum().backward()
+    assert y.shape == (3, 2, 4) and layer.weight.grad.shape == (4, 5)

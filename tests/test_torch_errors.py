@@ -142,7 +142,9 @@ def test_of_calls(call, kind, message, requires_grad):
 def test_what_is_allowed():
     for p in (0, 1, 0.0, 1.0, specs.check_p(0.5)):
         assert DropBlock2d(p).p == p
-    half = pytest.importorskip("numpy").float32(0.5)
+    numpy = pytest.importorskip("numpy")
+    assert DropBlock2d(0.1, 3, gamma_scale=numpy.float64(1.5)).spec == DropBlock2d(0.1, 3, gamma_scale=1.5).spec
+    half = numpy.float32(0.5)
     assert type(Dropout(half).p) is float and Dropout(half).p == 0.5
     assert DropBlock2d(0.1, [3, 5]).spec == DropBlock2d(0.1, (3, 5)).spec == Drop("dropblock:block=3x5").spec
     assert DropBlock2d(0.1, (3,)).spec == DropBlock2d(0.1, 3).spec

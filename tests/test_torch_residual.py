@@ -197,6 +197,7 @@ def test_errors():
     x = images()
     for kind, words, arguments, options in (
         (TypeError, "x = 3; allowed: a tensor", (3, curve, 0.5), {}),
+        (ValueError, "x has 0 dimensions", (x.sum(), curve, 0.5), {}),
         (ValueError, "p = 1.5; allowed: a number from 0 to 1", (x, curve, 1.5), {}),
         (ValueError, r"branch returned shape \(\d, 1, 4, 5\); allowed: its input's", (x, lambda v: v[:, :1], 0.5), {}),
         (ValueError, "fill = 2; allowed: 0", (x, curve, 0.5), {"fill": 2}),
@@ -211,3 +212,13 @@ def test_errors():
         DropPathResidual(curve, 0.5)
     with pytest.raises(ValueError, match="fill"):
         DropPathResidual(Dropout(), 0.5, fill="noise")
+
+
+def test_torchs_default_device_does_not_matter():
+    x = images()
+    torch.set_default_device("meta")
+    try:
+        y = drop_path_residual(x, curve, 0.5, key=KEY)
+    finally:
+        torch.set_default_device(None)
+    assert torch.equal(y, drop_path_residual(x, curve, 0.5, key=KEY))

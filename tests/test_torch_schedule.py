@@ -219,3 +219,17 @@ def test_made_and_stepped_under_inference_mode():
         schedule.step()
     schedule.step()
     assert layer.p == layer._p_device.item() == 0.5
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_compiled_whatever_torchs_defaults(dtype):
+    layer = Dropout(0.5)
+    torch.set_default_dtype(dtype)
+    torch.set_default_device("meta")
+    try:
+        LinearSchedule(layer, 2).step()
+        y = torch.compile(layer, fullgraph=True, backend="aot_eager")(torch.ones(64, device="cpu"))
+    finally:
+        torch.set_default_device(None)
+        torch.set_default_dtype(torch.float32)
+    assert layer._p_device.device.type == "cpu" and set(y.tolist()) == {0, y.max().item()}

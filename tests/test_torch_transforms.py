@@ -7,12 +7,12 @@ import warnings
 
 import pytest
 import torch
+from dropkit.torch import DropBlock2d, drop
+from dropkit.torch.compat.miguelvr import DropBlock2D
+from dropkit.torch.library import OPS
 from torch.autograd import forward_ad
 from torch.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, vjp, vmap
 from torch.utils.checkpoint import checkpoint
-
-from dropkit.torch import DropBlock2d, drop
-from dropkit.torch.library import OPS
 
 KEY = (1, 5)
 
@@ -184,3 +184,38 @@ def test_autocast_keeps_the_dtype():
         y = dropped(an_input(dtype=torch.float32))
         assert y.dtype == torch.float32 and torch.equal(y, dropped(an_input(dtype=torch.float32)))
     assert network[0].weight.grad.dtype == torch.float32 and network[0].weight.grad.count_nonzero()
+
+
+@pytest.mark.parametrize("line", ["dropblock:block=2", "dropblock:block=2,fill=noise", "spatial_dropout:share=batch"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_compiled_transforms(line, dtype):
+    """Forward-mode gradients pass through an operator as zeros, without an error."""
+    x, tangent = an_input(dtype=dtype), an_input(dtype=dtype) + 1
+
+    def call(x):
+        return drop(x, line, 0.4, key=KEY)
+
+    def dual(x):
+        with forward_ad.dual_level():
+            return forward_ad.unpack_dual(call(forward_ad.make_dual(x, tangent)))
+
+    for transformed in (
+        lambda x: jvp(call, (x,), (tangent,)),
+        dual,
+        grad(lambda x: (call(x) ** 2).sum()),
+        vmap(grad(lambda x: (call(x) ** 2).sum()), randomness="same"),
+    ):
+        torch._dynamo.reset()
+        expected = transformed(x)
+        ours = torch.compile(transformed, fullgraph=True, backend="aot_eager")(x)
+        for each, other in zip(*((it if isinstance(it, tuple) else (it,)) for it in (ours, expected)), strict=True):
+            assert torch.equal(each, other) and other.count_nonzero()
+
+
+def test_masks_applied_apart_from_their_draw_have_forward_gradients():
+    layer, x = DropBlock2D(0.4, 2), an_input()
+    layer._compute_block_mask = lambda seeds: 1 - seeds
+    state = torch.get_rng_state()
+    y, dy = jvp(layer, (x,), (x + 1,))
+    torch.set_rng_state(state)
+    assert torch.equal(y, layer(x)) and torch.allclose(dy, y / x * (x + 1)) and dy.count_nonzero()

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from . import paths, sample_weights, specs
 from .functional import Key, line_for, signed
@@ -212,6 +213,8 @@ torch.fx.wrap("connected")  # symbolic tracing sees one leaf
 
 
 def _traced(x, weight, bias, geometry, line, p, p_device, *drawn):
+    if forward_ad._current_level >= 0:  # the graph would have derivatives of 0; torch.compile runs this eagerly instead
+        raise NotImplementedError("share=none under torch.compile has no forward-mode gradient; allowed: an eager call")
     if p_device is not None:  # a graph that read p would be compiled again when p moves
         return _each(x, weight, bias, geometry, line, 0.0, p_device.to(weight.device), *drawn)
     if p == 0:
@@ -237,7 +240,7 @@ def _each(x, weight, bias, geometry, line, p, p_device, key, generator, first_sa
 def _cast(x, weight, bias):
     """As autocast would for the torch layer. Raises TypeError where dtypes differ without it."""
     kind = weight.device.type
-    if torch.is_autocast_enabled(kind):
+    if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):  # not on the meta device
         dtype = torch.get_autocast_dtype(kind)
         return tuple(
             each if each is None or each.dtype == torch.float64 else each.to(dtype) for each in (x, weight, bias)

@@ -21,9 +21,7 @@ class Swap(typing.NamedTuple):
 
     path: str
     old: str  # its repr
-    new: (
-        str | None
-    )  # that of what stands there now; None where it stays: no method has its meaning, or it is a subclass
+    new: str | None  # of what stands there now; None where it stays: no method has its meaning, or it is a subclass
 
 
 class ChannelDropout(SpatialDropout):

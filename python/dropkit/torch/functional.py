@@ -62,7 +62,7 @@ def drop(
 
     Returns:
         A tensor of x's shape, dtype and memory format. Differentiable to any order; the backward pass keeps 1 bit an
-        element and no x.
+        element, 8 bytes for each sample or plane that `over` counts alone, and no x.
 
     Raises:
         ValueError, TypeError: naming the argument, its value and what is allowed.

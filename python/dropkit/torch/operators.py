@@ -34,13 +34,13 @@ def is_channels_last(x: Tensor) -> bool:
     if x.dim() < 3 or x.dim() > 5 or x.is_contiguous():
         return False
     span = 1
-    for dim in (1, *range(x.dim() - 1, 1, -1), 0):
+    for dim in (1, *range(x.dim() - 1, 1, -1)):
         if x.size(dim) == 1:
             continue
         if x.stride(dim) < span:
             return False
         span = x.stride(dim) * x.size(dim)
-    return True
+    return x.stride(0) >= span or x.size(0) == 1  # in this order: how many samples may not be known yet
 
 
 def empty_like(x: Tensor, channels_last: bool) -> Tensor:
@@ -66,7 +66,7 @@ def words_and_counts(x: Tensor, line: str) -> tuple:
     bits = 1
     for size, owned in ((samples, spec.per_sample), (channels, spec.per_channel), (cells, spec.per_element)):
         bits = bits * (size if owned else 1)
-    bits = bits if x.numel() else 0
+    bits = bits * torch.sym_min(x.numel(), 1)  # none for an empty x, of a size that may not be known yet
     return (bits + 63) // 64, samples * channels if "over=plane" in spec.line else samples
 
 

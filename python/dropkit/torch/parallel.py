@@ -152,7 +152,7 @@ class Ranks:
             dist.all_reduce(draw.kept, group=self._group)
         counts = torch.cat([counts[:1], draw.kept])
         total = max(draw.samples * (x.numel() // max(x.shape[0], 1)), 1)
-        return OPS.apply(x, bits, counts, line, last, False, key, first, total)
+        return paths.apply(x, bits, counts, line, last, key, first, total)
 
     # ------------------------------------------------------------ a forward pass
 

@@ -91,7 +91,7 @@ class _Gradient(torch.autograd.Function):
 
 
 class _Drop(torch.autograd.Function):
-    """Saves the mask, 1 bit an element and 64 bytes, and no x."""
+    """Saves the mask and no x: 1 bit an element and 64 bytes, and 8 for each sample or plane of over=sample, plane."""
 
     @staticmethod
     def forward(ctx, x, line, key, p, p_device, first_sample):
@@ -189,7 +189,7 @@ def run(
         return x
     try:
         key = new_key(x.device, generator) if key is None else as_key(key, x)
-        if _transforms_are_active() or forward_ad._current_level >= 0:  # which keep the mask, also for recompute
+        if is_transformed():  # which keep the mask, also for recompute
             y = _Transformed.apply(x, line, key, p, None, first_sample)[0]
         elif recompute or (inplace and x.is_neg()):  # an operator cannot write the imaginary part of a conjugate
             y = OPS.drop_recompute(x, line, key, p, None, first_sample)
@@ -228,6 +228,35 @@ def run_with_mask(
     return run(x, line, p, p_device, key, None, first_sample, recompute, inplace), keep
 
 
+def is_transformed() -> bool:
+    """Whether torch.func or forward-mode gradients are at work, of which an operator with a gradient knows nothing."""
+    return _transforms_are_active() or forward_ad._current_level >= 0
+
+
+def apply(
+    x: Tensor,
+    bits: Tensor,
+    counts: Tensor,
+    line: str,
+    channels_last: bool,
+    key: Tensor | None = None,
+    first_sample: int = 0,
+    total: int | None = None,
+) -> Tensor:
+    """The forward pass of a drawn mask, `torch.ops.dropkit.apply`, under every transform.
+
+    Forward-mode gradients pass through that operator as zeros, and torch.compile cannot trace a Function with a jvp, so
+    there the mask is applied by torch's own operators, with the same result to the bit.
+    """
+    if not is_transformed():
+        return OPS.apply(x, bits, counts, line, channels_last, False, key, first_sample, total)
+    wide = torch.float64 if x.dtype == torch.float64 else torch.float32
+    ones, zeros = torch.ones_like(x, dtype=wide), torch.zeros_like(x)
+    gains = OPS.apply(ones, bits, counts, line, channels_last, True, None, 0, total)
+    rest = OPS.apply(zeros, bits, counts, line, channels_last, False, key, first_sample, total)
+    return torch.where(gains != 0, (x.to(wide) * gains).to(x.dtype), rest)
+
+
 def check_tensor(x: object, dims: int | None) -> None:
     """Raises TypeError or ValueError unless x is a tensor of N, C and `dims` of a map; None allows any."""
     if not isinstance(x, Tensor):
@@ -243,7 +272,10 @@ def _traced(x, line, p, p_device, key, generator, first_sample, recompute, inpla
     key = new_key(x.device, generator) if key is None else as_key(key, x)
     if p_device is not None:
         p, p_device = 0.0, p_device.to(x.device)  # a graph that read p would be compiled again when p moves
-    if recompute:
+    if is_transformed():
+        last = operators.is_channels_last(x)
+        y = apply(x, *OPS.sample(x.detach(), line, key, p, p_device, first_sample, last), line, last, key, first_sample)
+    elif recompute:
         y = OPS.drop_recompute(x, line, key, p, p_device, first_sample)
     else:
         y = OPS.drop(x, line, key, p, p_device, first_sample)[0]

@@ -39,7 +39,8 @@ def drop_path_residual(
 
     Args:
         x: [N, ...], float32, float16, bfloat16 or float64, any strides.
-        branch: a function of x[kept] that returns a tensor of the same shape; a module, or any callable.
+        branch: a function of x[kept] that returns a tensor of the same shape; a module, or any callable. It must not
+            write its input, which is x itself where all samples are kept and a copy of some where not.
         p: probability to drop a sample, 0 to 1; None for the method's default.
         training: False runs the branch on all of x, as p = 0 does.
         generator: a generator of the CPU; None for torch's own, which torch.manual_seed sets.
@@ -126,6 +127,8 @@ def residual(
     if isinstance(x, torch.fx.Proxy):
         return x + run(branch(x), line, p, p_device, key, generator, first_sample)
     check_tensor(x, None)
+    if x.dim() == 0:
+        raise ValueError("x has 0 dimensions, shape (); allowed: 1 or more, the first of which is samples")
     multiplies = _host_is_blind()
     if key is not None:
         key = _on(key, x) if multiplies else key
@@ -151,7 +154,7 @@ def _host_is_blind() -> bool:
 def kept_samples(x: Tensor, line: str, p: float, key: Key | None, first_sample: int) -> tuple[list[int], float]:
     """Which samples of x are kept, and the gain that they have in common: drop_path of ones, on the host."""
     dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
-    ones = torch.ones((x.shape[0], 1), dtype=dtype)
+    ones = torch.ones((x.shape[0], 1), dtype=dtype, device="cpu")
     if isinstance(key, Tensor) and key.device.type != "cpu":
         raise ValueError(f"key is on {key.device}; allowed: on the CPU, where the kept samples are decided")
     try:
@@ -167,7 +170,7 @@ def _add(x: Tensor, branch: Branch, kept: list[int], gain: float) -> Tensor:
         return x + _scaled(branch(x), x.shape, gain)
     if not kept:
         return x.clone()
-    rows = torch.tensor(kept).to(x.device, non_blocking=True)
+    rows = torch.tensor(kept, device="cpu").to(x.device, non_blocking=True)
     y = _scaled(branch(_gathered(x, rows)), (len(kept), *x.shape[1:]), gain)
     dtype = torch.promote_types(x.dtype, y.dtype)  # autocast may have made the branch's another
     return x.to(dtype, copy=True).index_add_(0, rows, y.to(dtype))  # index_add would forget x's memory format

@@ -17,11 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.grad import conv2d_input, conv2d_weight
 
-from . import operators
+from . import operators, paths
 from .library import OPS
 from .specs import read
-
-_transforms_are_active = torch._C._are_functorch_transforms_active
 
 
 class Call(typing.NamedTuple):
@@ -191,7 +189,7 @@ def derivative(which: str, affine: bool, first: Tensor, second: Tensor, bias: Te
 
     affine: the weight that is given is the layer's, so dropped elements are filled; not so for a direction of weights.
     """
-    way = _Transformed.apply if _transforms_are_active() else OPS.connect
+    way = _Transformed.apply if paths.is_transformed() else OPS.connect
     return way(which, affine, first, second, bias, *call)
 
 

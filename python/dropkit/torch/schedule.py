@@ -118,14 +118,14 @@ class LinearSchedule:
         device = device_of(self._model)
         if device != self._values.device:
             self._place(device)
-        self._values.copy_(torch.tensor(p, dtype=torch.float32), non_blocking=True)
+        self._values.copy_(torch.tensor(p, dtype=torch.float32, device="cpu"), non_blocking=True)
         for layer, each in zip(self._layers, p):
             layer._p = each
 
     def _place(self, device: torch.device) -> None:
         """The tensor, on a device, and each layer's view of it."""
         with torch.inference_mode(False):  # a tensor made in that mode could not be written outside it
-            self._values = torch.zeros(len(self._layers), device=device)
+            self._values = torch.zeros(len(self._layers), dtype=torch.float32, device=device)
         for layer, value, target in zip(self._layers, self._values.unbind(), self._targets):
             layer._p_device = value if target or self._start else None
 

@@ -92,8 +92,10 @@ def text_of(name: str, value: object) -> str:
         return value
     if isinstance(value, str):
         raise ValueError(f"{name} = {value!r}; allowed: a number or a word without , = : @")
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return repr(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(int(value))
+    if isinstance(value, float):
+        return repr(float(value))  # a subclass, such as NumPy's float64, has a text of its own
     if isinstance(value, (list, tuple)) and value and all(type(item) is int for item in value):
         return "x".join(map(str, value))
     raise TypeError(f"{name} = {value!r}; allowed: a number, a word, or a tuple of ints, one per axis")

@@ -35,7 +35,7 @@ def spread(x: Tensor, line: str, dropped: Tensor) -> Tensor:
     """x with the units where `dropped` is not 0 dropped."""
     seeds = (dropped != 0).to(torch.uint8).contiguous()
     bits, counts = OPS.spread(x, line, seeds, 0.0)
-    return OPS.apply(x, bits, counts, line, False, False)
+    return paths.apply(x, bits, counts, line, False)
 
 
 class DropBlock2D(DropProb, PeerLayer):

@@ -25,7 +25,8 @@ class DropBlock(Counted, DropProb, PeerLayer):
     Args:
         drop_prob: probability to drop, above 0, at most 1. Blocks overlap, so somewhat less is dropped.
         block_size: side of a block, odd; at most the map's sides.
-        warmup_iters: calls in training over which what is dropped rises linearly from 0 to `drop_prob`.
+        warmup_iters: calls in training over which what is dropped rises linearly from 0 to `drop_prob`. Activation
+            checkpointing needs the gradient of a call before the next call, while it rises.
         **kwargs: taken and ignored, as a plugin's are.
 
     With a LinearSchedule, which walks `p` and so `drop_prob`, use `warmup_iters=0`: the factors multiply. What is kept
@@ -63,7 +64,8 @@ class DropBlock(Counted, DropProb, PeerLayer):
     def forward(self, x: Tensor) -> Tensor:
         if not (self.training or self.mc):
             return x
-        self._count.add_(1)
+        if torch.compiler.is_compiling() or torch._C._current_graph_task_id() == -1:
+            self._count.add_(1)  # but not again where activation checkpointing calls it for the gradient
         if torch.compiler.is_compiling() and self._ranks is None:
             target = self._p if self._p_device is None else self._p_device
             factor = (self._count.double() / max(self.warmup_iters, 1)).clamp(max=1.0)
