@@ -101,6 +101,7 @@ def _function(x, weight, bias, window, p, options):
     call = {each.name: options.pop(each.name, each.default) for each in _CALL}
     line = line_for("drop_connect", None, None, options)
     p = specs.METHODS["drop_connect"].default_p if p is None else specs.check_p(p)
+    paths.check_one_source(call["key"], call["generator"])
     if not call.pop("training"):
         p = 0.0
     return connected(x, weight, bias, window, line, p, None, **call)

@@ -123,6 +123,9 @@ class Drop(Layer):
             return self._ranks.drop(self, x)
         return run(x, self._line, self._p, self._p_device, None, None, 0, self.recompute, self.inplace, self.dims)
 
+    def extra_repr(self) -> str:
+        return f"{specs.read(self._line).method}, {super().extra_repr()}"
+
 
 def from_spec(spec: str, p: float | None = None, **flags: bool) -> Drop:
     """A module of a spec or case line, such as `from_spec("dropblock:block=7@0.1")`. See Drop."""
@@ -136,6 +139,9 @@ class _Method(Drop):
         keys: dict[str, typing.Any] = dict(options)
         flags = {name: keys.pop(name) for name in _FLAG_NAMES if name in keys}
         super().__init__(line_for(method, self.dims, size, keys), p, **flags)
+
+    def extra_repr(self) -> str:
+        return Layer.extra_repr(self)  # the class says which method
 
 
 class _DropBlock(_Method):
