@@ -13,11 +13,12 @@ from collections.abc import Mapping
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.fx import Proxy
 
 from . import paths, sample_weights, specs
 from .functional import Key, line_for, signed
 from .library import OPS
-from .modules import FLAGS, Layer
+from .modules import FLAGS, Layer, recorded
 from .sample_weights import Call
 
 if typing.TYPE_CHECKING:
@@ -294,6 +295,8 @@ class DropConnectLinear(Layer, torch.nn.Linear):
         super().__init__(line, p, **flags, **own)
 
     def forward(self, x: Tensor) -> Tensor:
+        if isinstance(x, Proxy) and (node := recorded(self, x)) is not None:
+            return node
         if not (self.training or self.mc):
             return torch.nn.Linear.forward(self, x)
         return _run(self, x, None)
@@ -337,6 +340,8 @@ class DropConnectConv2d(Layer, torch.nn.Conv2d):
         super().__init__(line, p, **flags, device=device, dtype=dtype, **own)
 
     def forward(self, x: Tensor) -> Tensor:
+        if isinstance(x, Proxy) and (node := recorded(self, x)) is not None:
+            return node
         if not (self.training or self.mc):
             return torch.nn.Conv2d.forward(self, x)
         padding: typing.Any = self.padding

@@ -204,7 +204,8 @@ def place(
         TypeError: as DropBlock2d.
 
     Norms, convolutions and activations must not be replaced by others afterwards (convert_sync_batchnorm comes first):
-    the block's forward raises RuntimeError where that lost a site. TorchScript does not take hooks: `unplace` first.
+    the block's forward raises RuntimeError where that lost a site; prepare_qat_fx of torch.ao makes a graph that does
+    not call it, and loses sites in silence. TorchScript does not take hooks: `unplace` first.
 
     Ghiasi, Lin, Le, DropBlock, NeurIPS 2018.
     """
