@@ -254,6 +254,11 @@ def test_errors():
         (TypeError, "dtype", lambda: drop_connect_linear(x, weight.float(), share="none")),
         (TypeError, "dtype", lambda: drop_connect_linear(x.long(), weight.long(), share="none")),
         (TypeError, "key = 3", lambda: drop_connect_linear(x, weight, share="none", key=3)),
+        (
+            ValueError,
+            "key and generator",
+            lambda: drop_connect_linear(x, weight, key=(1, 2), generator=torch.Generator()),
+        ),
     ):
         with pytest.raises(error, match=words):
             call()

@@ -9,6 +9,7 @@ import torch
 
 import dropkit.torch
 from dropkit.torch import DropBlock2d, Dropout, drop_block2d, dropout
+from dropkit.torch.compat import miguelvr, mmdet, timm, torchvision
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning", "ignore:.*torch.jit:DeprecationWarning")
 
@@ -74,8 +75,8 @@ def with_mask(x):
     return torch.where(keep, y, -1.0)
 
 
-@pytest.mark.parametrize("what, leaves", [(a_model(), 2), (functions, 3), (with_mask, 1)])
-def test_symbolic_tracing_sees_one_leaf_a_layer(what, leaves):
+@pytest.mark.parametrize("what, leaves", [(functions, 3), (with_mask, 1)])
+def test_symbolic_tracing_sees_one_leaf_a_function(what, leaves):
     traced = torch.fx.symbolic_trace(what)
     ours = [node for node in traced.graph.nodes if "dropkit" in getattr(node.target, "__module__", "")]
     assert len(ours) == leaves
@@ -85,9 +86,34 @@ def test_symbolic_tracing_sees_one_leaf_a_layer(what, leaves):
         assert torch.equal(of_seed(graph, an_input()), of_seed(what, an_input()))
 
 
-def test_symbolic_tracing_of_what_is_not_active():
-    traced = torch.fx.symbolic_trace(a_model().eval())
-    assert [node.op for node in traced.graph.nodes] == ["placeholder", "call_module", "call_module", "output"]
+LAYERS = [
+    lambda: DropBlock2d(0.3, 3),
+    lambda: Dropout(0.3),
+    lambda: dropkit.torch.DropConnectConv2d(4, 4, 1, p=0.5),
+    lambda: torchvision.DropBlock2d(0.3, 3),
+    lambda: torchvision.StochasticDepth(0.3, "row"),
+    lambda: timm.DropPath(0.3),
+    lambda: miguelvr.DropBlock2D(0.3, 3),
+    lambda: mmdet.DropBlock(0.3, 3, warmup_iters=0),
+]
+
+
+@pytest.mark.parametrize("active", [True, False])
+def test_a_traced_layer_follows_train_eval_and_p_as_torchs_does(active):
+    model = torch.nn.Sequential(torch.nn.Conv2d(4, 4, 1), *(layer() for layer in LAYERS)).train(active)
+    traced = torch.fx.symbolic_trace(model)
+    assert [node.target for node in traced.graph.nodes if node.op == "call_module"] == list("012345678")
+    x = an_input()
+    for graph in (traced, copy.deepcopy(traced), pickle.loads(pickle.dumps(traced))):
+        assert torch.equal(of_seed(graph.train(), x), of_seed(model.train(), x))
+        assert torch.equal(graph.eval()(x), model.eval()(x))
+        for layer in graph.modules():
+            if isinstance(layer, dropkit.torch.Layer):
+                layer.p = 0.0
+        assert torch.equal(graph.train()(x), model.eval()(x))
+        for layer, p in zip(graph.children(), (None, 0.3, 0.3, 0.5, 0.3, 0.3, 0.3, 0.3, 0.3)):
+            if p:
+                layer.p = p
 
 
 def test_jit_trace_keeps_masks_and_gradients():

@@ -95,6 +95,7 @@ def test_no_parameters_and_no_state(case):
 def test_repr_names_what_is_not_a_default():
     assert repr(DropBlock2d(0.2, (3, 5), rate="calibrated")) == "DropBlock2d(p=0.2, block=3x5, rate=calibrated)"
     assert repr(DropBlock2d()) == "DropBlock2d(p=0.1, block=7)"
+    assert repr(dropkit.torch.from_spec("spatial_dropout@0.2")) == "Drop(spatial_dropout, p=0.2)"
     assert repr(Dropout(0.3, mc=True, recompute=True, inplace=True)) == (
         "Dropout(p=0.3, recompute=True, mc=True, inplace=True)"
     )

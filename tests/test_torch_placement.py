@@ -252,6 +252,8 @@ def placed_twice():
     ("call", "error", "told"),
     [
         (lambda: place(nn.Linear(1, 1), P, 3), ValueError, "Linear without stages.*torchvision.models.resnet"),
+        (lambda: place("resnet", P, 3), TypeError, "model is a str; allowed: a torch.nn.Module"),
+        (lambda: unplace(None), TypeError, "model is a NoneType"),
         (lambda: place(vision(Other), P, 3), ValueError, "looked for: BasicBlock and Bottleneck of timm"),
         (lambda: place(vision(), P, 3, ("layer5",)), ValueError, "'layer5'; allowed: layer1, layer2, layer3, layer4"),
         (lambda: place(vision(), P, 3, "layer4"), ValueError, "stages = 'layer4'"),

@@ -204,6 +204,11 @@ def test_errors():
         (TypeError, "no key block", (x, curve, 0.5), {"block": 2}),
         (ValueError, "share", (x, curve, 0.5), {"share": "some"}),
         (TypeError, "key = 3; allowed", (x, curve, 0.5), {"key": 3}),
+        (TypeError, "branch = 3; allowed", (x, 3, 0.5), {}),
+        (TypeError, "branch returned None; allowed", (x, lambda v: None, 0.5), {}),
+        (ValueError, "x has 0 dimensions", (torch.tensor(1.0), curve, 0.5), {}),
+        (TypeError, "generator = 3; allowed", (x, curve, 0.5), {"key": None, "generator": 3}),
+        (ValueError, "key and generator are both given", (x, curve, 0.5), {"generator": torch.Generator()}),
         (ValueError, "key is on meta; allowed: on the CPU", (x, curve, 0.5), {"key": torch.empty(2, device="meta")}),
     ):
         with pytest.raises(kind, match=words):

@@ -14,11 +14,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import forward_ad
+from torch.fx import Proxy
 
 from . import paths, sample_weights, specs
 from .functional import Key, line_for, signed
 from .library import OPS
-from .modules import FLAGS, Layer
+from .modules import FLAGS, Layer, recorded
 from .sample_weights import Call
 
 if typing.TYPE_CHECKING:
@@ -102,6 +103,7 @@ def _function(x, weight, bias, window, p, options):
     call = {each.name: options.pop(each.name, each.default) for each in _CALL}
     line = line_for("drop_connect", None, None, options)
     p = specs.METHODS["drop_connect"].default_p if p is None else specs.check_p(p)
+    paths.check_one_source(call["key"], call["generator"])
     if not call.pop("training"):
         p = 0.0
     return connected(x, weight, bias, window, line, p, None, **call)
@@ -296,6 +298,8 @@ class DropConnectLinear(Layer, torch.nn.Linear):
         super().__init__(line, p, **flags, **own)
 
     def forward(self, x: Tensor) -> Tensor:
+        if isinstance(x, Proxy) and (node := recorded(self, x)) is not None:
+            return node
         if not (self.training or self.mc):
             return torch.nn.Linear.forward(self, x)
         return _run(self, x, None)
@@ -339,6 +343,8 @@ class DropConnectConv2d(Layer, torch.nn.Conv2d):
         super().__init__(line, p, **flags, device=device, dtype=dtype, **own)
 
     def forward(self, x: Tensor) -> Tensor:
+        if isinstance(x, Proxy) and (node := recorded(self, x)) is not None:
+            return node
         if not (self.training or self.mc):
             return torch.nn.Conv2d.forward(self, x)
         padding: typing.Any = self.padding

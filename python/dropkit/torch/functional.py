@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from . import specs
-from .paths import run, run_with_mask
+from .paths import check_one_source, run, run_with_mask
 
 if typing.TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -87,8 +87,7 @@ def _dropped(
 ) -> Tensor | tuple[Tensor, Tensor]:
     read = specs.read(spec)
     p = read.p if p is None else specs.check_p(p)
-    if key is not None and generator is not None:
-        raise ValueError("key and generator are both given; allowed: one, for a key is what a generator draws")
+    check_one_source(key, generator)
     if not training or p == 0:
         return (x, torch.ones_like(x, dtype=torch.bool)) if return_mask else x
     call = run_with_mask if return_mask else run

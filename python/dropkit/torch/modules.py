@@ -12,6 +12,7 @@ import weakref
 
 import torch
 from torch import Tensor
+from torch.fx import Proxy
 
 from . import specs
 from .functional import line_for, signed
@@ -35,6 +36,18 @@ FLAGS = tuple(
     each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in inspect.signature(_flags).parameters.values()
 )
 _FLAG_NAMES = tuple(each.name for each in FLAGS)
+
+
+def recorded(layer: torch.nn.Module, x: object) -> typing.Any:
+    """The call as a node of the graph that torch.fx records, where it does, else None.
+
+    As with torch's own layers the graph calls the module, so that it follows train(), eval() and p. A layer that is
+    itself what is traced is no submodule, and its forward is recorded, as torch's is.
+    """
+    tracer: typing.Any = x.tracer if isinstance(x, Proxy) else None
+    if getattr(tracer, "root", layer) is layer:
+        return None
+    return tracer.create_proxy("call_module", tracer.path_of_module(layer), (x,), {})
 
 
 class Layer(torch.nn.Module):
@@ -117,11 +130,16 @@ class Drop(Layer):
             raise ValueError(f"spec = {spec!r} drops weights; allowed: another method, or DropConnectLinear or Conv2d")
 
     def forward(self, x: Tensor) -> Tensor:
+        if isinstance(x, Proxy) and (node := recorded(self, x)) is not None:
+            return node
         if not (self.training or self.mc):
             return x
         if self._ranks is not None:
             return self._ranks.drop(self, x)
         return run(x, self._line, self._p, self._p_device, None, None, 0, self.recompute, self.inplace, self.dims)
+
+    def extra_repr(self) -> str:
+        return f"{specs.read(self._line).method}, {super().extra_repr()}"
 
 
 def from_spec(spec: str, p: float | None = None, **flags: bool) -> Drop:
@@ -136,6 +154,9 @@ class _Method(Drop):
         keys: dict[str, typing.Any] = dict(options)
         flags = {name: keys.pop(name) for name in _FLAG_NAMES if name in keys}
         super().__init__(line_for(method, self.dims, size, keys), p, **flags)
+
+    def extra_repr(self) -> str:
+        return Layer.extra_repr(self)  # the class says which method
 
 
 class _DropBlock(_Method):

@@ -46,6 +46,12 @@ def check_generator(generator: object, device: torch.device) -> None:
         raise ValueError(f"generator is on {generator.device}; allowed: one on x's device, {device}")
 
 
+def check_one_source(key: object, generator: object) -> None:
+    """Raises ValueError where a caller gives both; a key by itself would hide the generator that does not move on."""
+    if key is not None and generator is not None:
+        raise ValueError("key and generator are both given; allowed: one, for a key is what a generator draws")
+
+
 def as_key(key: object, x: Tensor) -> Tensor:
     """A caller's key as an operand: int64[2] on x's device, or a pair of ints {seed, offset} of 64 bits."""
     if isinstance(key, Tensor):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -147,6 +147,11 @@ def _stages(model: nn.Module, asked: tuple[str, ...]) -> dict[str, nn.Module]:
     return {name: module for name, module in there.items() if name in asked}
 
 
+def _check_model(model: object) -> None:
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model is a {type(model).__name__}; allowed: a torch.nn.Module")
+
+
 def _check_block(name: str, block: nn.Module) -> None:
     if _kind(block) is None:
         raise ValueError(
@@ -172,7 +177,7 @@ def place(
     model: nn.Module,
     p: float,
     block_size: specs.Size,
-    stages: tuple[str, ...] = ("layer3", "layer4"),
+    stages: Sequence[str] = ("layer3", "layer4"),
     group_scale: bool = True,
     **keys: typing.Any,
 ) -> list[Site]:
@@ -199,10 +204,12 @@ def place(
         TypeError: as DropBlock2d.
 
     Norms, convolutions and activations must not be replaced by others afterwards (convert_sync_batchnorm comes first):
-    the block's forward raises RuntimeError where that lost a site. TorchScript does not take hooks: `unplace` first.
+    the block's forward raises RuntimeError where that lost a site; prepare_qat_fx of torch.ao makes a graph that does
+    not call it, and loses sites in silence. TorchScript does not take hooks: `unplace` first.
 
     Ghiasi, Lin, Le, DropBlock, NeurIPS 2018.
     """
+    _check_model(model)
     p = specs.check_p(p)
     if isinstance(stages, str) or not stages:
         raise ValueError(f"stages = {stages!r}; allowed: a tuple of paths, such as ('layer3', 'layer4')")
@@ -230,6 +237,7 @@ def unplace(model: nn.Module) -> int:
     Returns:
         How many sites there were.
     """
+    _check_model(model)
     count = 0
     for block in [*model.modules()]:
         for check in _own(block._forward_pre_hooks, _AllThere):

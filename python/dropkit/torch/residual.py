@@ -16,7 +16,7 @@ from . import operators, specs
 from .functional import Key, signed
 from .library import OPS
 from .modules import Layer
-from .paths import as_key, check_tensor, new_key, raise_translated, run
+from .paths import as_key, check_one_source, check_tensor, new_key, raise_translated, run
 
 torch.fx.wrap("run")  # symbolic tracing sees one leaf
 
@@ -68,6 +68,9 @@ def drop_path_residual(
     """
     line = line_of(keys)
     p = specs.METHODS["drop_path"].default_p if p is None else specs.check_p(p)
+    if not callable(branch):
+        raise TypeError(f"branch = {branch!r}; allowed: a module or a function of a tensor")
+    check_one_source(key, generator)
     if not training:
         return x + branch(x)
     return residual(x, branch, line, p, None, key, generator, first_sample)
@@ -184,6 +187,8 @@ def _gathered(x: Tensor, rows: Tensor) -> Tensor:
 
 
 def _scaled(y: Tensor, shape: typing.Sequence[int], gain: float) -> Tensor:
+    if not isinstance(y, Tensor):
+        raise TypeError(f"branch returned {y!r}; allowed: a tensor of its input's shape")
     if y.shape != torch.Size(shape):
         raise ValueError(f"branch returned shape {tuple(y.shape)}; allowed: its input's, {tuple(shape)}")
     return y if gain == 1 else y * gain
@@ -194,6 +199,6 @@ def _on(key: Key, x: Tensor) -> Tensor:
 
 
 def _of_the_cpu(generator: torch.Generator | None) -> torch.Generator | None:
-    if generator is not None and generator.device.type != "cpu":
+    if isinstance(generator, torch.Generator) and generator.device.type != "cpu":
         raise ValueError(f"generator is of {generator.device}; allowed: one of the CPU")
     return generator

@@ -95,7 +95,7 @@ class LinearSchedule:
         return dict(zip(_KEYS, (self._steps, self._start, self._count, list(self._targets), p)))
 
     def load_state_dict(self, state: dict[str, typing.Any]) -> None:
-        """Restores what `state_dict` returned, every layer's p exactly.
+        """Restores what `state_dict` returned, every layer's p exactly; also `steps` and `start`, in place of the own.
 
         Raises ValueError for a state that lacks something, is of another number of layers or has a value that is not
         allowed; then nothing has changed.

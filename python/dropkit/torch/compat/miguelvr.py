@@ -12,9 +12,11 @@ import typing
 
 import torch
 from torch import Tensor
+from torch.fx import Proxy
 
 from .. import functional, paths, specs
 from ..library import OPS
+from ..modules import recorded
 from .peer import Counted, DropProb, PeerLayer, check_dims, line_of, setting
 
 __all__ = ["DropBlock2D", "DropBlock3D", "LinearScheduler"]
@@ -60,6 +62,8 @@ class DropBlock2D(DropProb, PeerLayer):
     block_size = setting("block_size")
 
     def forward(self, x: Tensor) -> Tensor:
+        if isinstance(x, Proxy) and (node := recorded(self, x)) is not None:
+            return node
         active = self.training or self.mc
         if active and not self._draws_its_mask() and self.p != 0:
             return self._with_given_mask(x)

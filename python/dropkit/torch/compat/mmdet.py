@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.fx import Proxy
 
 from .. import paths, specs
+from ..modules import recorded
 from .peer import Counted, DropProb, PeerLayer, RefusedError, line_of, setting
 
 __all__ = ["DropBlock"]
@@ -62,6 +64,8 @@ class DropBlock(Counted, DropProb, PeerLayer):
         self._set_count(count)
 
     def forward(self, x: Tensor) -> Tensor:
+        if isinstance(x, Proxy) and (node := recorded(self, x)) is not None:
+            return node
         if not (self.training or self.mc):
             return x
         if torch.compiler.is_compiling() or torch._C._current_graph_task_id() == -1:

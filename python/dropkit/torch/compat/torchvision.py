@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.fx import Proxy
 
 from .. import paths, specs
+from ..modules import recorded
 from .peer import PeerLayer, line_of, setting
 
 __all__ = ["DropBlock2d", "DropBlock3d", "StochasticDepth", "drop_block2d", "drop_block3d", "stochastic_depth"]
@@ -93,6 +95,8 @@ class DropBlock2d(PeerLayer):
     block_size = setting("block_size")
 
     def forward(self, input: Tensor) -> Tensor:
+        if isinstance(input, Proxy) and (node := recorded(self, input)) is not None:
+            return node
         active = self.training or self.mc
         if active and self._ranks is not None:
             if self._p != 0:
@@ -154,6 +158,8 @@ class StochasticDepth(PeerLayer):
     mode = setting("mode")
 
     def forward(self, input: Tensor) -> Tensor:
+        if isinstance(input, Proxy) and (node := recorded(self, input)) is not None:
+            return node
         active = self.training or self.mc
         if active and self._ranks is not None:
             return self._ranks.drop(self, input)
