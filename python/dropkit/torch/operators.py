@@ -63,7 +63,7 @@ def words_and_counts(x: Tensor, line: str) -> tuple:
     """(words of bits, counts of kept elements) of a mask for x."""
     spec = read(line)
     samples, channels, cells = roles(x, spec.line)
-    bits = 1
+    bits: int | torch.SymInt = 1
     for size, owned in ((samples, spec.per_sample), (channels, spec.per_channel), (cells, spec.per_element)):
         bits = bits * (size if owned else 1)
     bits = bits * torch.sym_min(x.numel(), 1)  # none for an empty x, of a size that may not be known yet

@@ -280,7 +280,8 @@ def _traced(x, line, p, p_device, key, generator, first_sample, recompute, inpla
         p, p_device = 0.0, p_device.to(x.device)  # a graph that read p would be compiled again when p moves
     if is_transformed():
         last = operators.is_channels_last(x)
-        y = apply(x, *OPS.sample(x.detach(), line, key, p, p_device, first_sample, last), line, last, key, first_sample)
+        bits, counts = OPS.sample(x.detach(), line, key, p, p_device, first_sample, last)
+        y = apply(x, bits, counts, line, last, key, first_sample)
     elif recompute:
         y = OPS.drop_recompute(x, line, key, p, p_device, first_sample)
     else:
