@@ -257,6 +257,7 @@ def placed_twice():
         (lambda: place(vision(Other), P, 3), ValueError, "looked for: BasicBlock and Bottleneck of timm"),
         (lambda: place(vision(), P, 3, ("layer5",)), ValueError, "'layer5'; allowed: layer1, layer2, layer3, layer4"),
         (lambda: place(vision(), P, 3, "layer4"), ValueError, "stages = 'layer4'"),
+        (lambda: place(vision(), P, 3, ("layer4", "layer4")), ValueError, "each once"),
         (lambda: place(placed_twice(), P, 3), ValueError, "layer4.0 has its DropBlock already"),
         (lambda: place(from_timm(drop_block_rate=0.1), P, 3), ValueError, "layer3.0 has a DropBlock2d of its own"),
         (lambda: place(vision(), 1.5, 3), ValueError, "p = 1.5"),

@@ -233,3 +233,9 @@ def test_compiled_whatever_torchs_defaults(dtype):
         torch.set_default_device(None)
         torch.set_default_dtype(torch.float32)
     assert layer._p_device.device.type == "cpu" and set(y.tolist()) == {0, y.max().item()}
+
+
+def test_it_says_where_it_is():
+    schedule = LinearSchedule(torch.nn.Sequential(DropBlock2d(0.1), DropBlock2d(0.2)), 10, start=0.05)
+    schedule.step()
+    assert repr(schedule) == "LinearSchedule(steps=10, start=0.05, count=1, layers=2)"

@@ -211,8 +211,8 @@ def place(
     """
     _check_model(model)
     p = specs.check_p(p)
-    if isinstance(stages, str) or not stages:
-        raise ValueError(f"stages = {stages!r}; allowed: a tuple of paths, such as ('layer3', 'layer4')")
+    if isinstance(stages, str) or not stages or len(set(stages)) < len(stages):
+        raise ValueError(f"stages = {stages!r}; allowed: a tuple of paths, each once, such as ('layer3', 'layer4')")
     if "inplace" in keys:
         raise TypeError(f"inplace = {keys['inplace']!r}; allowed: none: place() writes in place where that is safe")
     found = _stages(model, tuple(stages))

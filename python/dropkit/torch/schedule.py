@@ -82,6 +82,10 @@ class LinearSchedule:
         self._count += 1
         self._set(self._walked())
 
+    def __repr__(self) -> str:
+        walk = f"steps={self._steps}, start={self._start:g}, count={self._count}"
+        return f"LinearSchedule({walk}, layers={len(self._layers)})"
+
     def release(self) -> None:
         """Lets the layers go, with the p that they have; another schedule may take them. It then walks nothing."""
         for layer in self._layers:
