@@ -14,6 +14,7 @@ Assumes a machine that does nothing else, torchvision, and libdropkit_torch.so i
 
 import argparse
 import json
+import math
 import os
 import pathlib
 import resource
@@ -23,6 +24,7 @@ import sys
 import tempfile
 import time
 
+import checks
 import files
 import torch
 import torchvision
@@ -75,8 +77,23 @@ def differentiated(layer, shape):
     return work, x.detach(), gradient
 
 
+def check(layer, shape):
+    """Ends the run unless a layer's output and gradient are 0, or one number times x and the gradient, with one mask.
+
+    On a batch as large as it takes for something to be dropped; inputs are from 0.5 to 1.5.
+    """
+    x = (torch.rand((256, *shape[1:]) if math.prod(shape) < 2**16 else shape) + 0.5).requires_grad_()
+    gradient = torch.rand_like(x) + 0.5
+    y = layer(x)
+    (dx,) = torch.autograd.grad(y, x, gradient)
+    gains = checks.gain_of(y.detach(), x.detach(), "the output"), checks.gain_of(dx, gradient, "the gradient")
+    if not torch.equal(y == 0, dx == 0) or not math.isclose(*gains, rel_tol=1e-6) or not (y == 0).any():
+        raise checks.Wrong(f"{layer} drops nothing, or output and gradient are not those of one mask")
+
+
 def beside_clones():
     for shape in SHAPES:
+        check(dropkit.torch.DropBlock2d(P, BLOCK), shape)
         work, x, gradient = differentiated(dropkit.torch.DropBlock2d(P, BLOCK), shape)
         yield "x".join(map(str, shape)), paired(work, lambda: (x.clone(), gradient.clone()), PAIRS)  # noqa: B023
 
@@ -84,6 +101,7 @@ def beside_clones():
 def beside_dropout():
     dropout, _, _ = differentiated(torch.nn.Dropout(P), SMALL)
     for layer in (dropkit.torch.DropBlock2d(P, BLOCK), dropkit.torch.Dropout(P)):
+        check(layer, SMALL)
         name = f"{type(layer).__name__} on {'x'.join(map(str, SMALL))}"
         yield name, paired(differentiated(layer, SMALL)[0], dropout, SMALL_PAIRS)
 

@@ -149,12 +149,23 @@ def test_in_place_on_what_shares_its_own_elements_is_an_error():
     assert drop(x, "dropout", 0.4, key=KEY, inplace=True) is x and torch.equal(x, expected)
 
 
-def saved_bytes(x, **keywords):
+def saved_bytes(x, call=drop_block2d, **keywords):
     saved = []
     with saved_tensors_hooks(lambda t: saved.append(t.untyped_storage().nbytes()) or t, lambda t: t):
-        y = drop_block2d(x, 0.1, 7, **keywords)
+        y = call(x, 0.1, 7, **keywords)
     torch.autograd.grad(y.sum(), x)
     return sum(saved)
+
+
+def test_a_compiled_call_keeps_as_little():
+    """Of many samples with few elements, whose counts are more than their bits."""
+    torch.compiler.reset()
+    x = torch.randn(512, 2, 4, 4, requires_grad=True)
+    compiled = torch.compile(drop_block2d, fullgraph=True, backend="aot_eager")
+    assert 0 < saved_bytes(x, compiled) <= 4 * x.numel() / 32 + 256
+    key = torch.tensor(KEY)
+    (dx,) = torch.autograd.grad(compiled(x, 0.1, 3, key=key).sum(), x)
+    assert torch.equal(dx, torch.autograd.grad(drop_block2d(x, 0.1, 3, key=key).sum(), x)[0])
 
 
 @pytest.mark.parametrize("samples", [1, 32, 64])

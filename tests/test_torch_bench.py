@@ -39,6 +39,13 @@ def test_sections_on_tensors(monkeypatch):
         assert all(row["ratio"] > 0 and package.line_of(name, row) for name, row in rows.items())
 
 
+def test_what_is_wrong_is_not_timed():
+    package.check(DropBlock2d(0.1, 3), (2, 3, 8, 8))
+    for wrong in (torch.nn.Identity(), torch.nn.Sigmoid(), DropBlock2d(1.0, 3)):
+        with pytest.raises(package.checks.Wrong):
+            package.check(wrong, (2, 3, 8, 8))
+
+
 def test_a_step_without_and_with_dropblock(monkeypatch):
     monkeypatch.setattr(package, "BATCH", 2)
     monkeypatch.setattr(package, "SIDE", 64)

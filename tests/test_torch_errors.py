@@ -144,6 +144,8 @@ def test_what_is_allowed():
         assert DropBlock2d(p).p == p
     numpy = pytest.importorskip("numpy")
     assert DropBlock2d(0.1, 3, gamma_scale=numpy.float64(1.5)).spec == DropBlock2d(0.1, 3, gamma_scale=1.5).spec
+    assert DropBlock2d(0.1, numpy.int64(3)).spec == DropBlock2d(0.1, 3).spec
+    assert DropBlock2d(0.1, [numpy.int32(3), 5]).spec == DropBlock2d(0.1, (3, 5)).spec
     half = numpy.float32(0.5)
     assert type(Dropout(half).p) is float and Dropout(half).p == 0.5
     assert DropBlock2d(0.1, [3, 5]).spec == DropBlock2d(0.1, (3, 5)).spec == Drop("dropblock:block=3x5").spec

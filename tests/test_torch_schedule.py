@@ -4,6 +4,7 @@ import copy
 import gc
 import io
 import json
+import pickle
 
 import pytest
 import torch
@@ -147,8 +148,23 @@ def test_copies_belong_to_no_schedule():
     schedule.step()
     assert all_p(copied) == [0.15, 0.25, 0] and copied[0]._p_device is None
     LinearSchedule(copied, 3)
-    with pytest.raises(TypeError, match="state_dict"):
-        copy.deepcopy(schedule)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda each: pickle.loads(pickle.dumps(each))])
+def test_a_model_that_holds_its_schedule_is_copied_with_it(copied):
+    model = net()
+    model.schedule = LinearSchedule(model, 2)
+    model.schedule.step()
+    other = copied(model)
+    assert all_p(other) == all_p(model) == [0.15, 0.25, 0]
+    other.schedule.step()
+    assert all_p(other) == [0.3, 0.5, 0] and all_p(model) == [0.15, 0.25, 0]
+    assert other[0]._p_device.item() == pytest.approx(0.3) and other.schedule.layers[0] is other[0]
+    another = copied(model)
+    held = LinearSchedule(another, 3)
+    with pytest.raises(ValueError, match="another LinearSchedule"):
+        another.schedule.step()
+    assert another.schedule.count == 1 and held.count == 0
 
 
 def test_follows_the_model_to_another_device():

@@ -8,8 +8,8 @@
 // whose name starts with _ belong to the Python package. `channels_last` says that order. `drop` chooses it: it is `not
 // y.is_contiguous()` of the y that it returned. To `sample` and `drop_` the caller says it, and says the same to
 // `apply`. `key` is read by a forward `apply` with fill=noise alone. `total` is the number of elements that `kept` was
-// counted over, where that is not x alone (several ranks). Operators that change x return nothing that shares its
-// memory, as torch.compile asks.
+// counted over, where that is not x alone (several ranks); without it, over=tensor may have the sum over x's samples in
+// place of their counts. Operators that change x return nothing that shares its memory, as torch.compile asks.
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
 
@@ -56,6 +56,8 @@ Mask GivenMask(const Tensor& x, const View& dense, const Spec& spec, const Tenso
     }
     mask.total = *total;
     mask.num_kept = counts.numel() - 1;
+  } else if (spec.over == Over::kTensor && counts.numel() == 2) {
+    mask.num_kept = 1;  // the sum over x's samples
   }
   mask.bits = static_cast<uint64_t*>(Operand("bits", bits, x, ScalarType::Long, mask.num_words()));
   auto* count = static_cast<int64_t*>(Operand("counts", counts, x, ScalarType::Long, 1 + mask.num_kept));

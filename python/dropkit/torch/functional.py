@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import numbers
 import typing
 from collections.abc import Callable, Mapping
 
@@ -132,8 +133,14 @@ def _size_key(method: str) -> str:
 
 def line_for(method: str, dims: int | None, size: object, keys: dict[str, object]) -> str:
     """The full spec line of a method, its size (None: the default) and further keys. Memoised."""
-    size = tuple(size) if isinstance(size, list) else size
+    if type(size) is not int and size is not None or torch.compiler.is_compiling():
+        size = tuple(map(_as_int, size)) if isinstance(size, (list, tuple)) else _as_int(size)
     return _line(method, dims, (type(size), size), tuple((key, type(value), value) for key, value in keys.items()))
+
+
+def _as_int(side: object) -> object:
+    """Whole numbers of other kinds, such as NumPy's or a size that torch.compile would vary, as ints; True is none."""
+    return side.__index__() if isinstance(side, (int, numbers.Integral)) and not isinstance(side, bool) else side
 
 
 @torch.compiler.assume_constant_result

@@ -41,11 +41,12 @@ class LinearSchedule:
     is on the device of the model's first parameter or buffer. A model that moves to another device takes it along at
     the next `step()`; until then, and for layers on further devices, a compiled call copies its 4 bytes.
 
-    `layer.p = ...` on a scheduled layer holds, compiled calls included, until the next `step()`. A layer whose start
-    and target are both 0 costs a compiled graph nothing; setting its p by hand compiles the graph again. Copies of a
-    model (copy.deepcopy, pickle) keep the p of their moment and belong to no schedule. With `recompute=True` under
-    torch.compile, `step()` belongs after the backward pass, as here. A model wrapped in DistributedDataParallel, before
-    or after, is the same model; every rank makes and steps its own schedule.
+    `layer.p = ...` on a scheduled layer holds, compiled calls included, until the next `step()`. A layer whose
+    start and target are both 0 costs a compiled graph nothing; setting its p by hand compiles the graph again.
+    Copies of a model (copy.deepcopy, pickle) keep the p of their moment and belong to no schedule; a copy of a
+    schedule, such as that of a model which holds its own, has a copy of its model and walks that. With
+    `recompute=True` under torch.compile, `step()` belongs after the backward pass, as here. A model wrapped in
+    DistributedDataParallel, before or after, is the same model; every rank makes and steps its own schedule.
 
     Ghiasi, Lin, Le, DropBlock, NeurIPS 2018, section 3.1 (scheduled DropBlock).
     """
@@ -58,13 +59,8 @@ class LinearSchedule:
         self._count = 0
         self._model = model
         self._layers = [each for each in model.modules() if isinstance(each, Layer)]
-        for layer in self._layers:
-            if layer._schedule is not None and layer._schedule() is not None:
-                raise ValueError(f"model has {layer}, which another LinearSchedule walks; allowed after its release()")
         self._targets = [layer.p for layer in self._layers]
-        for layer in self._layers:
-            layer._schedule = weakref.ref(self)
-        self._place(device_of(self._model))
+        self._values: torch.Tensor | None = None  # until it has claimed its layers
         self._set(self._walked())
 
     @property
@@ -79,6 +75,7 @@ class LinearSchedule:
 
     def step(self) -> None:
         """Moves every p one step on. Never waits for the device."""
+        self._claim()
         self._count += 1
         self._set(self._walked())
 
@@ -90,8 +87,7 @@ class LinearSchedule:
         """Lets the layers go, with the p that they have; another schedule may take them. It then walks nothing."""
         for layer in self._layers:
             layer._schedule = layer._p_device = None
-        self._layers, self._targets = [], []
-        self._place(device_of(self._model))
+        self._layers, self._targets, self._values = [], [], None
 
     def state_dict(self) -> dict[str, typing.Any]:
         """steps, start, count, every layer's target and p: numbers and lists of them, for torch.save or json."""
@@ -105,12 +101,25 @@ class LinearSchedule:
         allowed; then nothing has changed.
         """
         steps, start, count, targets, p = _checked(state, len(self._layers))
+        self._claim()
         self._steps, self._start, self._count, self._targets = steps, start, count, targets
         self._place(device_of(self._model))
         self._set(p)
 
-    def __getstate__(self) -> typing.NoReturn:
-        raise TypeError("a LinearSchedule belongs to its model's layers; copy or save its state_dict() instead")
+    def __getstate__(self) -> dict[str, typing.Any]:
+        """A copy has a copy of the model, whose layers it claims at its next step: they may not be there yet."""
+        return self.__dict__ | {"_values": None}
+
+    def _claim(self) -> None:
+        """Makes the layers its own. Raises ValueError if one is another schedule's; then nothing has changed."""
+        if self._values is not None:
+            return
+        for layer in self._layers:
+            if layer._schedule is not None and layer._schedule() not in (None, self):
+                raise ValueError(f"model has {layer}, which another LinearSchedule walks; allowed after its release()")
+        for layer in self._layers:
+            layer._schedule = weakref.ref(self)
+        self._place(device_of(self._model))
 
     def _walked(self) -> list[float]:
         if self._count >= self._steps:
@@ -119,6 +128,8 @@ class LinearSchedule:
         return [self._start + (target - self._start) * part for target in self._targets]
 
     def _set(self, p: list[float]) -> None:
+        self._claim()
+        assert self._values is not None
         device = device_of(self._model)
         if device != self._values.device:
             self._place(device)
