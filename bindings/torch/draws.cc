@@ -9,6 +9,7 @@ using torch::headeronly::ScalarType;
 
 Exec TorchExec() {
   Exec exec;
+  exec.fresh_output = true;  // of every operator that does not write in place
   exec.parallel_for.max_threads = static_cast<int>(torch::stable::get_num_threads());
   exec.parallel_for.run = [](void*, int64_t count, void (*task)(void*, int64_t), void* argument) {
     torch::stable::parallel_for(0, count, 1, [&](int64_t begin, int64_t end) {

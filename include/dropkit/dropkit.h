@@ -197,6 +197,9 @@ struct Exec {
   void* scratch = nullptr;
   size_t scratch_bytes = 0;
   ParallelFor parallel_for;  // run == null: the library's own pool, made on first use, anew in a forked child
+  // Whether y's memory was just allocated, so that no cache has it: it is then worth storing around the caches at half
+  // the size. Results are the same.
+  bool fresh_output = false;
 };
 // Threads of the library's own pool, 0 to 1024; 0 (the start value) means one per core. Takes effect at the next call.
 DROPKIT_API Status SetThreads(int threads);

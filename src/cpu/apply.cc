@@ -201,7 +201,9 @@ Status Apply(const Mask& mask, Pass pass, const View& x, const View& y, const Ex
   if (Status status = MakePlan(spec, x, &plan); !status.ok()) return status;
   const bool noise = spec.fill == Fill::kNoise && pass == Pass::kForward;
   Job job{mask, x, y, MakeLoop(mask, x, y, noise), ChosenKernels()};
-  job.past_cache = x.data != y.data && 2 * ElementsOf(x) * static_cast<int64_t>(SizeOf(x.dtype)) > CacheBytes();
+  // Fresh memory comes with its old contents from outside the cache, line by line, unless it is stored around it.
+  const int64_t bytes = 2 * ElementsOf(x) * static_cast<int64_t>(SizeOf(x.dtype));
+  job.past_cache = x.data != y.data && bytes > CacheBytes() / (exec.fresh_output ? 2 : 1);
   job.gain_per_row = spec.normalize == Normalize::kKept && spec.over != Over::kTensor;
   const Step& inner = job.loop.inner();
   job.gain_moves = job.gain_per_row && (inner.sample != 0 || inner.channel != 0);
