@@ -220,7 +220,7 @@ def test_replaced_norm_is_told():
     model = vision()
     sites = place(model, P, BLOCK)
     model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
-    with pytest.raises(RuntimeError, match=r"bn3 or conv3 of a Narrow was replaced after place\(\)"):
+    with pytest.raises(RuntimeError, match=r"bn1 or conv1 of a Narrow was replaced after place\(\)"):
         model(images())
     assert unplace(model) == len(sites)
     assert len(place(model, P, BLOCK)) == len(sites)

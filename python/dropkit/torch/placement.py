@@ -116,15 +116,22 @@ def _shortcut(block: nn.Module) -> _Point:
         return _Point("shortcut", SHORTCUT, False, SHORTCUT, added=True)
     last = next(reversed(branch._modules), "") if type(branch) is nn.Sequential else ""
     host, owner = (f"{SHORTCUT}.{name}".rstrip(".") for name in (last, _convolution(branch)))
-    return _Point("shortcut", host, False, owner)
+    return _Point("shortcut", host, False, owner, type(block.get_submodule(host)) in KEEP_INPUT)
 
 
-def _points(block: nn.Module) -> Iterator[_Point]:
-    """The block's sites in the order of its forward. A convolution's number is that of its norm and activation."""
+def _points(block: nn.Module, zeros: bool) -> Iterator[_Point]:
+    """The block's sites in the order of its forward. A convolution's number is that of its norm and activation.
+
+    What drops to zeros and multiplies by a gain above 0 gives the same before ReLU as after it, to the bit. Before it
+    the norm's output may be written; after it the result would be a second one that the backward pass keeps.
+    """
     convolutions, has_activations = typing.cast(tuple[tuple[str, ...], bool], _kind(block))
     for this, following in itertools.pairwise(convolutions):
-        host = this.replace("conv", "act") if has_activations else following
-        yield _Point(this, host, not has_activations, this)
+        norm, activation = this.replace("conv", "bn"), this.replace("conv", "act") if has_activations else "relu"
+        if zeros and type(getattr(block, norm)) in KEEP_INPUT and type(getattr(block, activation)) is nn.ReLU:
+            yield _Point(this, norm, False, this, True)
+        else:
+            yield _Point(this, activation if has_activations else following, not has_activations, this)
     last = convolutions[-1]
     norm = last.replace("conv", "bn")
     yield _Point(last, norm, False, last, type(getattr(block, norm)) in KEEP_INPUT)
@@ -216,11 +223,12 @@ def place(
     if "inplace" in keys:
         raise TypeError(f"inplace = {keys['inplace']!r}; allowed: none: place() writes in place where that is safe")
     found = _stages(model, tuple(stages))
+    zeros = specs.read(DropBlock2d(p, block_size, **keys).spec).keys["fill"] == "0"
     planned = []
     for later, (stage, module) in zip(range(len(found) - 1, -1, -1), found.items()):
         for name, block in module.named_children():
             _check_block(f"{stage}.{name}", block)
-            for point in _points(block):
+            for point in _points(block, zeros):
                 layer = DropBlock2d(p / 4**later if group_scale else p, block_size, inplace=point.inplace, **keys)
                 planned.append((Site(f"{stage}.{name}", point.where, layer.p, layer), block, point))
     for site, block, point in planned:
