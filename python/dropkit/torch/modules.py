@@ -121,6 +121,7 @@ class Drop(Layer):
     """
 
     dims: int | None = None  # of the map; None for whatever the spec takes
+    may_write = False  # x is nobody else's: eager calls write it, traced ones leave that to the compiler
 
     def __init__(
         self, spec: str, p: float | None = None, *, recompute: bool = False, mc: bool = False, inplace: bool = False
@@ -136,7 +137,8 @@ class Drop(Layer):
             return x
         if self._ranks is not None:
             return self._ranks.drop(self, x)
-        return run(x, self._line, self._p, self._p_device, None, None, 0, self.recompute, self.inplace, self.dims)
+        inplace = self.inplace or (self.may_write and not torch.compiler.is_compiling())
+        return run(x, self._line, self._p, self._p_device, None, None, 0, self.recompute, inplace, self.dims)
 
     def extra_repr(self) -> str:
         return f"{specs.read(self._line).method}, {super().extra_repr()}"

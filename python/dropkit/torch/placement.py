@@ -192,7 +192,8 @@ def place(
 
     In each block of the stages: after each convolution's norm, and after the activation where one stands before the
     next convolution; for the last convolution before the addition (and before an SE layer); on the shortcut, identity
-    or projection, before the addition.
+    or projection, before the addition. A layer stands before a ReLU where that gives the same to the bit (`fill=0`), as
+    it can write the norm's output there.
 
     Args:
         model: has stages of torchvision's or timm's BasicBlock or Bottleneck, also of ResNeXt, Wide ResNet, SE-ResNet;
@@ -229,7 +230,8 @@ def place(
         for name, block in module.named_children():
             _check_block(f"{stage}.{name}", block)
             for point in _points(block, zeros):
-                layer = DropBlock2d(p / 4**later if group_scale else p, block_size, inplace=point.inplace, **keys)
+                layer = DropBlock2d(p / 4**later if group_scale else p, block_size, **keys)
+                layer.may_write = point.inplace
                 planned.append((Site(f"{stage}.{name}", point.where, layer.p, layer), block, point))
     for site, block, point in planned:
         _put(block, point, site.layer)
