@@ -42,7 +42,7 @@ highlight_language = "text"
 nitpick_ignore_regex = [
     ("cpp:identifier", r"std(::.*)?|torch(::.*)?|u?int\d+_t|size_t|Derived"),
     ("cpp:identifier", r"dropkit(::nn(::functional)?)?|DROPKIT_\w+"),  # namespaces have no page, macros no C++ name
-    ("py:class", r"torch\..*|(.*\.)?(Tensor|Size|Key|Pair|Branch)|collections\..*"),
+    ("py:class", r"torch\..*|(.*\.)?(Tensor|Size|Key|Pair|Branch|Call)|collections\..*"),
 ]
 suppress_warnings = ["ref.python"]  # compat's modules share names with the package and with each other
 autodoc_inherit_docstrings = False  # torch's would come with its links
