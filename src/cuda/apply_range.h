@@ -44,7 +44,7 @@ DROPKIT_DEVICE void ApplyVectors(const T* x, T* y, int64_t first, int64_t end, c
   DROPKIT_UNROLL
   for (int i = 0; i < kInFlight; ++i) {
     if (kGuarded && first + i * step >= end) continue;
-    *reinterpret_cast<uint4*>(y + first + i * step) = MapVector<T>(vector[i], keep[i], maps);
+    StoreVector(y + first + i * step, MapVector<T>(vector[i], keep[i], maps));
   }
 }
 

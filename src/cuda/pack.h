@@ -131,6 +131,18 @@ DROPKIT_DEVICE uint32_t MapWord<float>(uint32_t word, uint32_t keep, const Maps<
 
 // ---------------------------------------------------------------- a vector
 
+// In assembly, because nvcc may take an assignment apart into four narrow stores.
+DROPKIT_DEVICE void StoreVector(void* to, uint4 vector) {
+#if defined(__CUDA_ARCH__)
+  asm volatile("st.global.v4.b32 [%0], {%1, %2, %3, %4};"
+               :
+               : "l"(__cvta_generic_to_global(to)), "r"(vector.x), "r"(vector.y), "r"(vector.z), "r"(vector.w)
+               : "memory");
+#else
+  *static_cast<uint4*>(to) = vector;
+#endif
+}
+
 template <typename T>
 DROPKIT_DEVICE uint4 MapVector(uint4 x, uint32_t keep, const Maps<T>& maps) {
   constexpr int kOfWord = kLanes<T> / 4;
