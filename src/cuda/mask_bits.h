@@ -96,9 +96,11 @@ struct BitMap {
   bool narrow = false;  // element numbers are below 2^31
 };
 
-class GlobalMapped {
+// Source has the bits: MaskVectors, or another with its Load.
+template <class Source>
+class Mapped {
  public:
-  DROPKIT_DEVICE GlobalMapped(const MaskVectors& mask, const BitMap& map) : mask_(mask), map_(map) {}
+  DROPKIT_DEVICE Mapped(const Source& mask, const BitMap& map) : mask_(mask), map_(map) {}
 
   DROPKIT_DEVICE uint32_t Keep(int64_t e, int count) const {
     uint32_t keep = 0;
@@ -142,9 +144,10 @@ class GlobalMapped {
     return keep;
   }
 
-  MaskVectors mask_;
+  Source mask_;
   const BitMap& map_;
 };
+using GlobalMapped = Mapped<MaskVectors>;
 
 }  // namespace dropkit::cuda
 
