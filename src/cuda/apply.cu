@@ -2,10 +2,9 @@
 //
 // The kernels are in apply_dense.h (16-byte vectors) and apply_elements.h (anything). Assumes valid arguments, as
 // backend.h says; no pointer of the mask, x or y is followed here.
-#include "cuda/apply.h"
-
 #include <algorithm>
 
+#include "cuda/apply.h"
 #include "cuda/apply_dense.h"
 #include "cuda/apply_elements.h"
 #include "cuda/runtime.h"

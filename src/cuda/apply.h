@@ -1,4 +1,5 @@
-// Apply on the device, as backend.h says: one launch, no scratch, no waiting. Fuses nothing; Drop's kernel is elsewhere.
+// Apply on the device, as backend.h says: one launch, no scratch, no waiting. Fuses nothing; Drop's kernel is
+// elsewhere.
 #ifndef DROPKIT_SRC_CUDA_APPLY_H_
 #define DROPKIT_SRC_CUDA_APPLY_H_
 

@@ -95,8 +95,8 @@ class GlobalDirect {
   MaskVectors mask_;
 };
 
-// Source has the bits: MaskVectors, or another with its Load. Number: of elements; uint32_t where all are below 2^31, so
-// that no division is one of 64 bits.
+// Source has the bits: MaskVectors, or another with its Load. Number: of elements; uint32_t where all are below 2^31,
+// so that no division is one of 64 bits.
 template <class Source, typename Number>
 class Mapped {
  public:
