@@ -101,7 +101,8 @@ void Compare(const Case& c, std::mt19937_64* random, std::vector<uint64_t>* scra
   EXPECT_EQ(emulated::Launches().size(), static_cast<size_t>(Launched(c)));
   EXPECT_EQ(emulated::Zeroings(), 0);
   const Mask &a = found.storage.mask, &b = expected.storage.mask;
-  EXPECT_EQ(std::vector<uint64_t>(a.bits, a.bits + a.num_words()), std::vector<uint64_t>(b.bits, b.bits + b.num_words()));
+  EXPECT_EQ(std::vector<uint64_t>(a.bits, a.bits + a.num_words()),
+            std::vector<uint64_t>(b.bits, b.bits + b.num_words()));
   EXPECT_EQ(std::vector<int64_t>(a.kept, a.kept + a.num_kept), std::vector<int64_t>(b.kept, b.kept + b.num_kept));
   EXPECT_EQ(*a.threshold, *b.threshold);
   ExpectSame(c.dtype, found.x, expected.x);
@@ -179,7 +180,8 @@ TEST(EmulatedDropTest, RangesOfEveryKind) {
                              "dropblock:block=7,share=all,normalize=none"}) {
       Case c{line, 0.3f, DType::kBF16, DenseView(nullptr, DType::kBF16, 3, 9, map, layout)};
       Compare(c, &random, &scratch);
-      c.shape = DenseView(nullptr, DType::kBF16, 2, 2, {300, 301}, layout);  // a shared map larger than a block's memory
+      c.shape =
+          DenseView(nullptr, DType::kBF16, 2, 2, {300, 301}, layout);  // a shared map larger than a block's memory
       Compare(c, &random, &scratch);
     }
   }

@@ -187,7 +187,7 @@ Ranges RangesOf(const Loop& loop, int64_t elements, int64_t most_bits) {
 Status DropInOneLaunch(const Spec& spec, Probability p, Key key, Pass pass, const View& x, const View& y,
                        const Loop& loop, const Exec& exec, const Mask& mask) {
   MaskWriter writer;
-  if (Status status = MakeMaskWriter(spec, p, key, x, exec, mask, &writer); !status.ok()) return status;
+  if (Status status = MakeMaskWriter(spec, p, key, x, exec, mask, Cut::kFine, &writer); !status.ok()) return status;
   Elements elements;
   elements.x = x.data;
   elements.y = y.data;
