@@ -97,6 +97,8 @@ inline BitMap MakeBitMap(const Loop& loop) {
     map.step[i] = step.bit;
   }
   if (loop.dims > 1) map.outer_step = loop.step[0].bit;
+  map.one_bit = loop.inner().bit == 0;
+  map.alone = loop.inner().bit > 1;
   return map;
 }
 

@@ -42,9 +42,9 @@ struct SharedBits {
   DROPKIT_DEVICE uint32_t Load(int64_t bit, int count, bool) const {
     const int64_t at = bit - begin;
     const int shift = static_cast<int>(at & 31);
-    const uint32_t here = bits[at >> 5];
-    if (shift + count <= 32) return here >> shift;
-    return static_cast<uint32_t>((here | uint64_t{bits[(at >> 5) + 1]} << 32) >> shift);
+    uint64_t wide = bits[at >> 5];
+    if (shift + count > 32) wide |= uint64_t{bits[(at >> 5) + 1]} << 32;
+    return static_cast<uint32_t>(wide >> shift) & ((1u << count) - 1);
   }
   DROPKIT_DEVICE uint32_t Keep(int64_t e, int count) const { return Load(e, count, false); }  // element e has bit e
 };
@@ -103,8 +103,12 @@ template <typename Number>
 DROPKIT_DEVICE void SpreadOverElements(const Mapped<SharedBits, Number>& shared, int64_t begin, int64_t end,
                                        uint32_t* bits) {
   for (int64_t word = threadIdx.x; word * 32 < end - begin; word += blockDim.x) {
-    const int64_t first = begin + word * 32;
-    bits[word] = shared.Keep(first, static_cast<int>(Least(32, end - first)));
+    uint32_t keeps = 0;
+    for (int i = 0; i < 4; ++i) {
+      const int64_t first = begin + word * 32 + i * 8;
+      if (first < end) keeps |= shared.Keep(first, static_cast<int>(Least(8, end - first))) << i * 8;
+    }
+    bits[word] = keeps;
   }
 }
 

@@ -51,15 +51,16 @@ class MaskVectors {
     return vector;
   }
 
-  // `count` (at most 32) bits from `bit` on, lowest first; above them is anything. `aligned`: they are known to lie in
-  // one 32-bit word.
+  // `count` (at most 31) bits from `bit` on, lowest first. `aligned`: they are known to lie in one 32-bit word.
   DROPKIT_DEVICE uint32_t Load(int64_t bit, int count, bool aligned) const {
     const uint4 vector = At(bit >> 7);
     const int word = static_cast<int>(bit >> 5) & 3, shift = static_cast<int>(bit) & 31;
-    const uint32_t here = WordOf(vector, word);
-    if (aligned || shift + count <= 32) return here >> shift;
-    const uint32_t next = word < 3 ? WordOf(vector, word + 1) : At((bit >> 7) + 1).x;
-    return static_cast<uint32_t>((here | uint64_t{next} << 32) >> shift);
+    uint64_t wide = WordOf(vector, word);
+    if (!aligned && shift + count > 32) {
+      const uint32_t next = word < 3 ? WordOf(vector, word + 1) : At((bit >> 7) + 1).x;
+      wide |= uint64_t{next} << 32;
+    }
+    return static_cast<uint32_t>(wide >> shift) & ((1u << count) - 1);
   }
 
  private:
@@ -81,6 +82,8 @@ struct BitMap {
   int64_t step[4] = {};
   int dims = 1;  // of those; at least 1
   int64_t outer_step = 0;
+  // Of the innermost axis: all of it has one bit; or no two bits of it are neighbours.
+  bool one_bit = false, alone = false;
 };
 
 // Element e has bit e. kStraddles: a vector's bits may lie in two words, because x does not start at a boundary.
@@ -109,7 +112,8 @@ class Mapped {
       const Spot spot = Find(static_cast<Number>(e + done));
       const Number wanted = static_cast<Number>(count - done);
       const int run = static_cast<int>(spot.left < wanted ? spot.left : wanted);
-      keep |= Run(spot.bit, run) << done;
+      const uint32_t bits = mask_.Load(spot.bit, map_.one_bit ? 1 : run, false);
+      keep |= (map_.one_bit && bits != 0 ? (1u << run) - 1 : bits) << done;
       done += run;
     }
     return keep;
@@ -118,7 +122,7 @@ class Mapped {
  private:
   struct Spot {
     int64_t bit;
-    Number left;  // elements of the innermost axis from here on
+    Number left;  // how many elements from here on have bits that follow each other, or this one
   };
 
   DROPKIT_DEVICE Spot Find(Number e) const {
@@ -129,23 +133,12 @@ class Mapped {
       const Number size = static_cast<Number>(map_.size[i].divisor);
       const Number rest = map_.size[i].Of(e);
       const Number at = e - rest * size;
-      if (i == 0) spot.left = size - at;
+      if (i == 0) spot.left = map_.alone ? 1 : size - at;
       spot.bit += at * map_.step[i];
       e = rest;
     }
     spot.bit += e * map_.outer_step;
     return spot;
-  }
-
-  // The bits of `count` elements of the innermost axis, and zeros above.
-  DROPKIT_DEVICE uint32_t Run(int64_t bit, int count) const {
-    const int64_t step = map_.step[0];
-    const uint32_t all = (1u << count) - 1;
-    if (step == 1) return mask_.Load(bit, count, false) & all;
-    if (step == 0) return (mask_.Load(bit, 1, true) & 1) != 0 ? all : 0;
-    uint32_t keep = 0;
-    for (int i = 0; i < count; ++i) keep |= (mask_.Load(bit + i * step, 1, true) & 1) << i;
-    return keep;
   }
 
   Source mask_;
