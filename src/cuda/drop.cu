@@ -29,7 +29,7 @@ struct Elements {
   const void* x = nullptr;
   void* y = nullptr;
   double gain = 1.0, fill = 0.0;  // the gain of a host p
-  bool has_own_bits = false, is_narrow = true;
+  bool has_own_bits = false;
   Loop loop;   // the axes that elements are numbered along
   BitMap map;  // along these, from elements to bits
   Ranges ranges;
@@ -118,7 +118,7 @@ DROPKIT_DEVICE_CALL void DrawForElements(const MaskWriter& writer, const Drawn& 
   const BitRange range = BitsOf(elements.loop, begin, end);
   DrawBits(writer.field, drawn, writer.pieces, range.begin, range.end, memory);
   const SharedBits bits = {memory->out, range.begin};
-  if (elements.is_narrow) {
+  if (elements.map.narrow) {
     SpreadOverElements(Mapped<SharedBits, uint32_t>(bits, elements.map), begin, end, memory->rows);
   } else {
     SpreadOverElements(Mapped<SharedBits, int64_t>(bits, elements.map), begin, end, memory->rows);
@@ -195,9 +195,8 @@ Status DropInOneLaunch(const Spec& spec, Probability p, Key key, Pass pass, cons
   const Field& field = writer.field;
   if (!p.device) elements.gain = GainFactor(spec, field.plan, field.coverage, field.threshold, KeptCount{1, 1});
   elements.has_own_bits = BitsFollowElements(loop);
-  elements.is_narrow = ElementsOf(x) <= Quotient::kMostNarrow;
   elements.loop = loop;
-  elements.map = MakeBitMap(loop);
+  elements.map = BitMapOf(loop);
   if (!elements.has_own_bits) elements.ranges = RangesOf(loop, ElementsOf(x), writer.pieces.most_bits);
   const int blocks = Blocks(writer.pieces.count + elements.ranges.count);
   switch (x.dtype) {
