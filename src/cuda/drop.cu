@@ -91,13 +91,6 @@ DROPKIT_DEVICE_CALL double GainFor(const Field& field, const Drawn& drawn, const
   return gain;
 }
 
-// NaN everywhere after a bad p.
-template <typename T>
-DROPKIT_DEVICE Maps<T> MapsFor(double gain, double fill, uint64_t threshold) {
-  const bool bad = threshold > kOne;
-  return {static_cast<Wide<T>>(bad ? QuietNan() : gain), static_cast<Wide<T>>(bad ? QuietNan() : fill)};
-}
-
 // A bit for each of elements [begin, end) into `bits`, from those of the mask that the range shares.
 template <typename Number>
 DROPKIT_DEVICE void SpreadOverElements(const Mapped<SharedBits, Number>& shared, int64_t begin, int64_t end,
@@ -147,7 +140,7 @@ __global__ void __launch_bounds__(kBlockThreads, kDrawingBlocks)
   PrepareDrawn(writer.field, &drawn);
   StoreThreshold(writer, drawn);
   const uint64_t stamp = StampOf(writer.counting, drawn, true);
-  const Maps<T> maps = MapsFor<T>(GainFor(writer.field, drawn, elements), elements.fill, drawn.threshold);
+  const Maps<T> maps = MakeMaps<T>(GainFor(writer.field, drawn, elements), elements.fill, drawn.threshold);
   for (int64_t i = blockIdx.x; i < writer.pieces.count + elements.ranges.count; i += gridDim.x) {
     int64_t begin, end;
     const SharedBits bits = DrawTask(writer, drawn, elements, stamp, i, &memory, &begin, &end);

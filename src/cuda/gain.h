@@ -48,8 +48,7 @@ DROPKIT_DEVICE Maps<T> MapsOfBlock(const GainLaw& law, int64_t n, int64_t c) {
     }
     if (threadIdx.x == 0) {
       const uint64_t threshold = *law.mask.threshold;
-      const double gain =
-          threshold > kOne ? 0.0 : GainFactor(law.mask.spec, law.plan, law.coverage, threshold, kept);
+      const double gain = threshold > kOne ? 0.0 : GainFactor(law.mask.spec, law.plan, law.coverage, threshold, kept);
       const Maps<T> maps = MakeMaps<T>(gain, law.fill, threshold);
       shared[0] = maps.gain;
       shared[1] = maps.fill;
