@@ -2,13 +2,12 @@
 #include "backend.h"
 
 #include "cuda/cuda.h"
-#include "cuda/mask_writer.h"
 #include "cuda/runtime.h"
 
 namespace dropkit {
 namespace {
 
-size_t ScratchOf(const Spec& spec, const View& x, const Exec&) { return cuda::SlotBytes(spec, x); }
+size_t ScratchOf(const Spec& spec, const View& x, const Exec&) { return cuda::WorkspaceBytes(spec, x); }
 
 }  // namespace
 
