@@ -1,8 +1,8 @@
 // Apply where x and y are dense alike: one read and one write an element in 16-byte vectors, and the mask's bits.
 //
-// Memory plan: a block takes one chunk of one row. A row is a sample or plane with a gain of its own (normalize=kept over
-// those), else the whole tensor; so a block knows its gain before its first element. What is not dense, or has a draw for
-// each dropped element, is apply_elements.h's.
+// Memory plan: a block takes one chunk of one row. A row is a sample or plane with a gain of its own (normalize=kept
+// over those), else the whole tensor; so a block knows its gain before its first element. What is not dense, or has a
+// draw for each dropped element, is apply_elements.h's.
 #ifndef DROPKIT_SRC_CUDA_APPLY_DENSE_H_
 #define DROPKIT_SRC_CUDA_APPLY_DENSE_H_
 

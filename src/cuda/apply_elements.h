@@ -15,7 +15,7 @@ struct ElementsJob {
   void* y;
   int64_t elements = 0;
   Loop loop;
-  Quotient size[5];  // of loop.step
+  Quotient size[5];     // of loop.step
   bool narrow = false;  // all element numbers are below 2^31
   bool noise = false;
   GainLaw law;

@@ -1,7 +1,7 @@
 // The gain of a call or of one of its rows, from what lies in the device's memory: T, and the counts of kept elements.
 //
-// The law itself is rate.h's, the host's to the bit. One thread a block computes it and the others wait at a barrier, so
-// every thread of the block must come here; the sum over samples is a warp's work.
+// The law itself is rate.h's, the host's to the bit. One thread a block computes it and the others wait at a barrier,
+// so every thread of the block must come here; the sum over samples is a warp's work.
 #ifndef DROPKIT_SRC_CUDA_GAIN_H_
 #define DROPKIT_SRC_CUDA_GAIN_H_
 
@@ -48,8 +48,7 @@ DROPKIT_DEVICE Maps<T> MapsOfBlock(const GainLaw& law, int64_t n, int64_t c) {
     }
     if (threadIdx.x == 0) {
       const uint64_t threshold = *law.mask.threshold;
-      const double gain =
-          threshold > kOne ? 0.0 : GainFactor(law.mask.spec, law.plan, law.coverage, threshold, kept);
+      const double gain = threshold > kOne ? 0.0 : GainFactor(law.mask.spec, law.plan, law.coverage, threshold, kept);
       const Maps<T> maps = MakeMaps<T>(gain, law.fill, threshold);
       shared[0] = maps.gain;
       shared[1] = maps.fill;
