@@ -14,11 +14,16 @@ namespace dropkit {
 namespace {
 
 // The backend, and an Exec whose scratch is set: the caller's if it suffices, else (none given) the calling thread's
-// own.
+// own, which is host memory.
 Status Prepare(const Spec& spec, const View& x, const Exec& exec, const Backend** backend, Exec* ready) {
   if (Status status = FindBackend(exec, backend); !status.ok()) return status;
   const size_t needed = (*backend)->scratch_bytes(spec, x, exec);
   *ready = exec;
+  if (!exec.scratch && !(*backend)->host_memory) {
+    if (needed == 0) return Status();
+    return Status::Invalid(std::string("exec.scratch = null; allowed for backend ") + (*backend)->name + ": " +
+                           std::to_string(needed) + " bytes of device memory (ScratchBytes)");
+  }
   if (!exec.scratch) {
     ready->scratch = ThreadScratch(needed);
     ready->scratch_bytes = needed;
@@ -68,6 +73,8 @@ Status ScratchBytes(const Spec& spec, const View& x, const Exec& exec, size_t* b
 
 namespace {
 
+constexpr const char* kNoKey = "key = null; allowed: two words, seed and offset";
+
 // What the verbs that write a mask share: `source` is the key or the bytes that it comes from, `missing` what to say
 // when it is null, `run` the backend's function.
 template <typename Run>
@@ -81,19 +88,17 @@ Status WriteMask(const Spec& spec, Probability p, const void* source, const char
   if (Status status = Prepare(spec, x, exec, &backend, &ready); !status.ok()) return status;
   *mask = described;
   if (mask->num_bits > 0) return run(*backend, ready);
-  backend->finish_empty(p, *mask);
-  return Status();
+  return backend->finish_empty(p, *mask, ready);
 }
 
 }  // namespace
 
 Status Sample(const Spec& spec, Probability p, Key key, const View& x, const Exec& exec, Mask* mask) {
-  const char* missing = "key = null; allowed: two words, seed and offset";
   const auto run = [&](const Backend& backend, const Exec& ready) {
     mask->key = key;
     return backend.sample(spec, p, key, x, ready, mask);
   };
-  return Guarded([&] { return WriteMask(spec, p, key, missing, x, exec, mask, run); });
+  return Guarded([&] { return WriteMask(spec, p, key, kNoKey, x, exec, mask, run); });
 }
 
 Status Spread(const Spec& spec, Probability p, const uint8_t* seeds, const View& x, const Exec& exec, Mask* mask) {
@@ -139,8 +144,13 @@ Status SampleAndApply(const Spec& spec, Probability p, Key key, Pass pass, const
   if (Status status = ValidateView("x", x, true); !status.ok()) return status;
   if (Status status = ValidateOutput(x, y); !status.ok()) return status;
   if (Status status = ValidatePass(pass); !status.ok()) return status;
-  if (Status status = Sample(spec, p, key, x, exec, mask); !status.ok()) return status;
-  return ApplyMask(*mask, pass, x, y, exec);
+  const auto run = [&](const Backend& backend, const Exec& ready) {
+    mask->key = key;
+    if (backend.drop) return backend.drop(spec, p, key, pass, x, y, ready, mask);
+    if (Status status = backend.sample(spec, p, key, x, ready, mask); !status.ok()) return status;
+    return backend.apply(*mask, pass, x, y, ready);
+  };
+  return WriteMask(spec, p, key, kNoKey, x, exec, mask, run);
 }
 
 }  // namespace

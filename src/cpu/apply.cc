@@ -1,4 +1,4 @@
-// Apply on the CPU. Memory plan: rows, as long as x, y and the mask allow (loop.h), are cut into segments, one read and
+// Apply on the CPU. Memory plan: rows, as long as x, y and the mask allow (walk.h), are cut into segments, one read and
 // one write an element, the mask's bits read 64 at a time.
 #include <atomic>
 #include <bit>
@@ -9,7 +9,7 @@
 #include "cpu/cpu.h"
 #include "cpu/element.h"
 #include "cpu/kernels.h"
-#include "cpu/loop.h"
+#include "cpu/walk.h"
 #include "validate.h"
 
 namespace dropkit::cpu {

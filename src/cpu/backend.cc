@@ -15,12 +15,14 @@ size_t ScratchOf(const Spec& spec, const View& x, const Exec&) {
 }  // namespace
 
 const Backend kCpuBackend = {"cpu",
+                             true,
                              [] { return static_cast<const char*>(nullptr); },
                              ScratchOf,
                              cpu::Sample,
                              cpu::Spread,
                              cpu::Pack,
                              FinishEmptyOnHost,
-                             cpu::Apply};
+                             cpu::Apply,
+                             nullptr};
 
 }  // namespace dropkit
