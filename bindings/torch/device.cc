@@ -54,8 +54,8 @@ void UseTorchThreads(Exec* exec) {
 
 std::string DeviceName(const Tensor& x) {
   if (x.is_cpu()) return "cpu";
-  const std::string type = x.is_cuda() ? "cuda" : "a device that dropkit has no backend for, number ";
-  return type + ":" + std::to_string(x.get_device_index());
+  if (x.is_cuda()) return "cuda:" + std::to_string(x.get_device_index());
+  return "another device";
 }
 
 bool OnOneDevice(const Tensor& a, const Tensor& b) {

@@ -20,7 +20,7 @@ using torch::headeronly::ScalarType;
 
 // bits and counts in one int64 tensor, which costs one allocation and one saved tensor less: {T, kept...} padded to
 // whole cache lines, then the words. over=tensor has one count, the sum over samples: nothing in it depends on the
-// batch. What pads the counts is left as it comes: nobody reads it.
+// batch. Nobody reads what pads the counts: it is 0 on the CPU, and on a device as it comes.
 struct Packed {
   static constexpr int64_t kLine = 8;  // words
   Mask mask;
@@ -54,6 +54,7 @@ Tensor DropIntoPacked(const Draw& draw, const Tensor& x, const Tensor& y, Layout
   Packed packed(draw.spec, DenseViewOf(x, layout, draw.spec, draw.first_sample));
   Tensor words = EmptyInt64(x, packed.length());
   packed.Point(words.data_ptr());
+  if (x.is_cpu()) std::fill_n(static_cast<int64_t*>(words.data_ptr()), packed.header, int64_t{0});
   DrawPacked([&](Mask* mask) { DropWith(draw, x, y, layout, device, mask); }, &packed);
   return words;
 }
