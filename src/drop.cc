@@ -50,13 +50,6 @@ Status DescribeInto(const Spec& spec, Probability p, const View& x, const Mask* 
   return ValidateMaskPointers(*described);
 }
 
-// Coverage classes in `storage`, for the host's questions; none for a method without blocks.
-Coverage HostCoverage(const Spec& spec, const Plan& plan, std::vector<CoverageClass>* storage) {
-  if (!HasBlock(spec)) return Coverage{};
-  storage->resize(MostClasses(plan));
-  return MakeCoverage(plan, storage->data());
-}
-
 }  // namespace
 
 Status ScratchBytes(const Spec& spec, const View& x, const Exec& exec, size_t* bytes) {
@@ -172,8 +165,7 @@ Status RatesOf(const Spec& spec, float p, const View& x, RateInfo* info) {
   if (Status status = ValidateProbability(p); !status.ok()) return status;
   Plan plan;
   if (Status status = MakePlan(spec, x, &plan); !status.ok()) return status;
-  std::vector<CoverageClass> storage;
-  const Coverage coverage = plan.cells == 0 ? Coverage{} : HostCoverage(spec, plan, &storage);
+  const Coverage coverage = MakeCoverage(plan);
   info->threshold = ThresholdOf(p);
   info->lane_threshold = plan.cells == 0 ? info->threshold : LaneThreshold(spec, plan, coverage, info->threshold);
   info->gamma = static_cast<double>(info->lane_threshold) / kTwo32;
@@ -210,9 +202,7 @@ Status GainOfMask(const Mask& mask, Pass pass, int64_t n, int64_t c, DType dtype
   }
   Plan plan;
   if (Status status = MakePlan(spec, x, &plan); !status.ok()) return status;
-  std::vector<CoverageClass> storage;
-  const Coverage coverage = HostCoverage(spec, plan, &storage);
-  *gain = RoundedGain(GainFactor(spec, plan, coverage, *mask.threshold, KeptFor(mask, n, c)), d, dtype);
+  *gain = RoundedGain(GainFactor(spec, plan, MakeCoverage(plan), *mask.threshold, KeptFor(mask, n, c)), d, dtype);
   return Status();
 }
 
