@@ -15,7 +15,7 @@
 
 namespace dropkit::cuda {
 
-// n / divisor. Below 2^31, where `narrow` says so, by a multiplication (Granlund and Montgomery's), else by a division.
+// n / divisor; of numbers below 2^31 by a multiplication (Granlund and Montgomery's).
 struct Quotient {
   int64_t divisor = 1;
   uint32_t factor = 1, shift = 0;
@@ -23,17 +23,16 @@ struct Quotient {
   static Quotient By(int64_t divisor) {
     Quotient quotient;
     quotient.divisor = divisor;
-    if (divisor >= int64_t{1} << 31) return quotient;  // not narrow then
+    if (divisor > kMostNarrow) return quotient;  // of a tensor that is not narrow
     while ((int64_t{1} << quotient.shift) < divisor) ++quotient.shift;
     const uint64_t excess = (uint64_t{1} << quotient.shift) - static_cast<uint64_t>(divisor);
     quotient.factor = static_cast<uint32_t>((excess << 32) / static_cast<uint64_t>(divisor) + 1);
     return quotient;
   }
-  DROPKIT_DEVICE int64_t Of(int64_t n, bool narrow) const {
-    if (!narrow) return n / divisor;
-    const uint32_t low = static_cast<uint32_t>(n);
-    return (High32(uint64_t{low} * factor) + low) >> shift;
-  }
+  DROPKIT_DEVICE uint32_t Of(uint32_t n) const { return (High32(uint64_t{n} * factor) + n) >> shift; }
+  DROPKIT_DEVICE int64_t Of(int64_t n) const { return n / divisor; }
+
+  static constexpr int64_t kMostNarrow = INT32_MAX;
 };
 
 // Words of a mask as vectors.
@@ -75,17 +74,6 @@ class MaskVectors {
   uint64_t last_;
 };
 
-// Element e has bit e. kStraddles: a vector's bits may lie in two words, because x does not start at a boundary.
-template <bool kStraddles>
-class GlobalDirect {
- public:
-  DROPKIT_DEVICE explicit GlobalDirect(const MaskVectors& mask) : mask_(mask) {}
-  DROPKIT_DEVICE uint32_t Keep(int64_t e, int count) const { return mask_.Load(e, count, !kStraddles); }
-
- private:
-  MaskVectors mask_;
-};
-
 // From an element's number to its bit by the axes of the tensor, innermost first; what is left of the number after them
 // counts the outermost one.
 struct BitMap {
@@ -93,20 +81,34 @@ struct BitMap {
   int64_t step[4] = {};
   int dims = 1;  // of those; at least 1
   int64_t outer_step = 0;
-  bool narrow = false;  // element numbers are below 2^31
 };
 
-// Source has the bits: MaskVectors, or another with its Load.
-template <class Source>
+// Element e has bit e. kStraddles: a vector's bits may lie in two words, because x does not start at a boundary.
+template <bool kStraddles>
+class GlobalDirect {
+ public:
+  static constexpr int kBlocksAtOnce = 4;  // of a multiprocessor, at least: what leaves enough registers to spill none
+  DROPKIT_DEVICE GlobalDirect(const MaskVectors& mask, const BitMap&) : mask_(mask) {}
+  DROPKIT_DEVICE uint32_t Keep(int64_t e, int count) const { return mask_.Load(e, count, !kStraddles); }
+
+ private:
+  MaskVectors mask_;
+};
+
+// Source has the bits: MaskVectors, or another with its Load. Number: of elements; uint32_t where all are below 2^31,
+// so that no division is one of 64 bits.
+template <class Source, typename Number>
 class Mapped {
  public:
+  static constexpr int kBlocksAtOnce = sizeof(Number) == sizeof(uint32_t) ? 3 : 2;
   DROPKIT_DEVICE Mapped(const Source& mask, const BitMap& map) : mask_(mask), map_(map) {}
 
   DROPKIT_DEVICE uint32_t Keep(int64_t e, int count) const {
     uint32_t keep = 0;
     for (int done = 0; done < count;) {
-      const Spot spot = Find(e + done);
-      const int run = spot.left < count - done ? static_cast<int>(spot.left) : count - done;
+      const Spot spot = Find(static_cast<Number>(e + done));
+      const Number wanted = static_cast<Number>(count - done);
+      const int run = static_cast<int>(spot.left < wanted ? spot.left : wanted);
       keep |= Run(spot.bit, run) << done;
       done += run;
     }
@@ -115,17 +117,19 @@ class Mapped {
 
  private:
   struct Spot {
-    int64_t bit, left;  // elements of the innermost axis from here on
+    int64_t bit;
+    Number left;  // elements of the innermost axis from here on
   };
 
-  DROPKIT_DEVICE Spot Find(int64_t e) const {
+  DROPKIT_DEVICE Spot Find(Number e) const {
     Spot spot = {0, 0};
     DROPKIT_UNROLL
     for (int i = 0; i < 4; ++i) {
       if (i >= map_.dims) continue;
-      const int64_t rest = map_.size[i].Of(e, map_.narrow);
-      const int64_t at = e - rest * map_.size[i].divisor;
-      if (i == 0) spot.left = map_.size[0].divisor - at;
+      const Number size = static_cast<Number>(map_.size[i].divisor);
+      const Number rest = map_.size[i].Of(e);
+      const Number at = e - rest * size;
+      if (i == 0) spot.left = size - at;
       spot.bit += at * map_.step[i];
       e = rest;
     }
@@ -147,7 +151,8 @@ class Mapped {
   Source mask_;
   const BitMap& map_;
 };
-using GlobalMapped = Mapped<MaskVectors>;
+template <typename Number>
+using GlobalMapped = Mapped<MaskVectors, Number>;
 
 }  // namespace dropkit::cuda
 
