@@ -35,7 +35,9 @@ from dropkit.torch.library import OPS
 NAMES = ["sample", "spread", "drop", "drop_", "apply", "apply_", "drop_recompute", "_drop", "_drop_", "_gradient"]
 CUDA_KERNELS = torch._C.DispatchKeySet(torch._C.DispatchKey.CUDA)
 LINE = "dropblock:block=3"
-CPU_TESTS = [name for name in vars(test_torch_cuda) if re.match("test_", name) and name not in test_torch_cuda.CARD_ONLY]
+CPU_TESTS = [
+    name for name in vars(test_torch_cuda) if re.match("test_", name) and name not in test_torch_cuda.CARD_ONLY
+]
 
 
 def calls(x, key, seeds, line=LINE):
@@ -127,7 +129,9 @@ def test_fake_cuda_results_have_the_forms_of_real_ones(line):
 
 def test_models_trace_on_fake_cuda():
     """The forward pass; autograd asks CUDA's driver for the device, and cannot run."""
-    model = torch.nn.Sequential(DropBlock2d(0.3, 3), Dropout(0.2, recompute=True), DropPathResidual(torch.nn.ReLU(), 0.3))
+    model = torch.nn.Sequential(
+        DropBlock2d(0.3, 3), Dropout(0.2, recompute=True), DropPathResidual(torch.nn.ReLU(), 0.3)
+    )
     with FakeTensorMode(allow_non_fake_inputs=True):
         LinearSchedule(model, 4, start=0.1).to("cuda")
         x = torch.empty(2, 3, 8, 8, device="cuda", requires_grad=True)

@@ -67,7 +67,9 @@ def as_key(key: object, x: Tensor) -> Tensor:
     words = [word - 2**64 if word >= 2**63 else word for word in key]
     if not x.is_cuda or _is_compiling():
         return torch.tensor(words, device=x.device)
-    on_device = torch.full((2,), words[0], dtype=torch.int64, device=x.device)  # kernels take numbers; a copy would wait
+    on_device = torch.full(
+        (2,), words[0], dtype=torch.int64, device=x.device
+    )  # kernels take numbers; a copy would wait
     on_device[1].fill_(words[1])
     return on_device
 
@@ -255,8 +257,8 @@ def captured(p_device: Tensor, x: Tensor) -> Tensor | None:
         return None
     if p_device.device != x.device:
         raise RuntimeError(
-            f"the schedule's p is on {p_device.device}; allowed while a CUDA graph is captured: x's device, {x.device}; "
-            f"call schedule.to({str(x.device)!r}) before"
+            f"the schedule's p is on {p_device.device}; allowed in a captured CUDA graph: x's device, {x.device}; "
+            f"call schedule.to({str(x.device)!r}) before the capture"
         )
     return p_device
 
