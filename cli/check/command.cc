@@ -62,18 +62,23 @@ Target NamedTarget(const std::string& name) {
   return Target{.backend = name};
 }
 
-// Every backend but the reference; what cannot be checked here is named.
+bool CanBeChecked(const BackendInfo& info) { return info.available && check::RunsOnHostMemory(info.name); }
+
+// Every backend but the reference.
 std::vector<Target> AllTargets() {
   std::vector<Target> targets;
   for (const BackendInfo& info : Backends()) {
-    if (info.name == kReference) continue;
-    const bool runs = info.available && check::RunsOnHostMemory(info.name);
-    if (runs) targets.push_back(Target{.backend = info.name});
-    if (!runs)
-      std::cout << "skipped: " << info.name << " (" << (info.available ? "memory of its own" : info.why) << ")\n";
+    if (info.name != kReference && CanBeChecked(info)) targets.push_back(Target{.backend = info.name});
   }
   if (targets.empty()) throw std::runtime_error("no backend to check but the reference");
   return targets;
+}
+
+void PrintSkipped() {
+  for (const BackendInfo& info : Backends()) {
+    if (CanBeChecked(info)) continue;
+    std::cout << "skipped: " << info.name << " (" << (info.available ? "memory of its own" : info.why) << ")\n";
+  }
 }
 
 double ReadMinutes(const std::string& text) {
@@ -160,6 +165,7 @@ nlohmann::ordered_json JsonOf(const Target& target, const Report& report) {
 int RunCheck(const CheckOptions& options) {
   CheckJob job = ReadOptions(options);
   if (options.json) TryReplaceFile(*options.json);
+  if (!options.backend) PrintSkipped();
   const check::CrashReport crash_report;
   job.extent.seconds /= static_cast<double>(job.targets.size());
   if (!job.one) std::cout << "seed            " << job.seed << "\n" << std::flush;

@@ -12,6 +12,7 @@
 #include "bits.h"
 #include "cuda/grid.h"
 #include "cuda/pack.h"
+#include "loop.h"
 
 namespace dropkit::cuda {
 
@@ -56,10 +57,12 @@ class MaskVectors {
   DROPKIT_DEVICE uint32_t Load(int64_t bit, int count, bool aligned) const {
     const uint4 vector = At(bit >> 7);
     const int word = static_cast<int>(bit >> 5) & 3, shift = static_cast<int>(bit) & 31;
-    const uint32_t here = WordOf(vector, word);
-    if (aligned || shift + count <= 32) return here >> shift;
-    const uint32_t next = word < 3 ? WordOf(vector, word + 1) : At((bit >> 7) + 1).x;
-    return static_cast<uint32_t>((here | uint64_t{next} << 32) >> shift);
+    uint64_t wide = WordOf(vector, word);
+    if (!aligned && shift + count > 32) {
+      const uint32_t next = word < 3 ? WordOf(vector, word + 1) : At((bit >> 7) + 1).x;
+      wide |= uint64_t{next} << 32;
+    }
+    return static_cast<uint32_t>(wide >> shift);
   }
 
  private:
@@ -81,7 +84,26 @@ struct BitMap {
   int64_t step[4] = {};
   int dims = 1;  // of those; at least 1
   int64_t outer_step = 0;
+  // Of the innermost axis: all of it has one bit; or no two bits of it are neighbours.
+  bool one_bit = false, alone = false;
+  bool narrow = false;  // element numbers are below 2^31
 };
+
+// Along the axes that elements are numbered by.
+inline BitMap BitMapOf(const Loop& loop) {
+  BitMap map;
+  map.dims = loop.dims > 1 ? loop.dims - 1 : 1;
+  for (int i = 0; i < map.dims; ++i) {
+    const Step& step = loop.step[loop.dims - 1 - i];
+    map.size[i] = Quotient::By(step.size);
+    map.step[i] = step.bit;
+  }
+  if (loop.dims > 1) map.outer_step = loop.step[0].bit;
+  map.one_bit = loop.inner().bit == 0;
+  map.alone = loop.inner().bit > 1;
+  map.narrow = loop.rows() * loop.inner().size <= Quotient::kMostNarrow;
+  return map;
+}
 
 // Element e has bit e. kStraddles: a vector's bits may lie in two words, because x does not start at a boundary.
 template <bool kStraddles>
@@ -95,13 +117,13 @@ class GlobalDirect {
   MaskVectors mask_;
 };
 
-// Source has the bits: MaskVectors, or another with its Load. Number: of elements; uint32_t where all are below 2^31,
-// so that no division is one of 64 bits.
-template <class Source, typename Number>
+// Source has the bits: MaskVectors, or another with its Load. Number: of elements; uint32_t where the map is narrow, so
+// that no division is one of 64 bits.
+template <class Source, typename Number = int64_t>
 class Mapped {
  public:
   static constexpr int kBlocksAtOnce = sizeof(Number) == sizeof(uint32_t) ? 3 : 2;
-  DROPKIT_DEVICE Mapped(const Source& mask, const BitMap& map) : mask_(mask), map_(map) {}
+  DROPKIT_DEVICE Mapped(const Source& source, const BitMap& map) : source_(source), map_(map) {}
 
   DROPKIT_DEVICE uint32_t Keep(int64_t e, int count) const {
     uint32_t keep = 0;
@@ -109,7 +131,9 @@ class Mapped {
       const Spot spot = Find(static_cast<Number>(e + done));
       const Number wanted = static_cast<Number>(count - done);
       const int run = static_cast<int>(spot.left < wanted ? spot.left : wanted);
-      keep |= Run(spot.bit, run) << done;
+      const uint32_t bits = source_.Load(spot.bit, map_.one_bit ? 1 : run, false);
+      const uint32_t all = (1u << run) - 1;
+      keep |= (map_.one_bit ? ((bits & 1) != 0 ? all : 0) : bits & all) << done;
       done += run;
     }
     return keep;
@@ -118,7 +142,7 @@ class Mapped {
  private:
   struct Spot {
     int64_t bit;
-    Number left;  // elements of the innermost axis from here on
+    Number left;  // how many elements from here on have bits that follow each other, or this one
   };
 
   DROPKIT_DEVICE Spot Find(Number e) const {
@@ -129,7 +153,7 @@ class Mapped {
       const Number size = static_cast<Number>(map_.size[i].divisor);
       const Number rest = map_.size[i].Of(e);
       const Number at = e - rest * size;
-      if (i == 0) spot.left = size - at;
+      if (i == 0) spot.left = map_.alone ? 1 : size - at;
       spot.bit += at * map_.step[i];
       e = rest;
     }
@@ -137,18 +161,7 @@ class Mapped {
     return spot;
   }
 
-  // The bits of `count` elements of the innermost axis, and zeros above.
-  DROPKIT_DEVICE uint32_t Run(int64_t bit, int count) const {
-    const int64_t step = map_.step[0];
-    const uint32_t all = (1u << count) - 1;
-    if (step == 1) return mask_.Load(bit, count, false) & all;
-    if (step == 0) return (mask_.Load(bit, 1, true) & 1) != 0 ? all : 0;
-    uint32_t keep = 0;
-    for (int i = 0; i < count; ++i) keep |= (mask_.Load(bit + i * step, 1, true) & 1) << i;
-    return keep;
-  }
-
-  Source mask_;
+  Source source_;
   const BitMap& map_;
 };
 template <typename Number>
