@@ -177,6 +177,9 @@ int RunMask(const MaskOptions& options) {
   if (options.backend) job.exec.backend = options.backend->c_str();
   const Backend* backend;
   Check(FindBackend(job.exec, &backend), chooser);
+  if (!backend->host_memory)
+    throw CLI::ValidationError(chooser, std::string("'") + backend->name +
+                                            "' works on device memory; allowed: a backend on host memory, such as cpu");
   job.exec.backend = backend->name;
   if (options.png && std::count(job.shape.begin(), job.shape.end(), 0) > 0)
     throw CLI::ValidationError("--png",

@@ -10,54 +10,65 @@
 namespace dropkit {
 namespace {
 
-// First available wins when nobody names one.
-constexpr const Backend* kBackends[] = {&kCpuBackend, &kReferenceBackend};
-// Names that are known and have no code here.
-constexpr const char* kNotBuilt[] = {"cuda"};
+// Among those on host memory the first available wins when nobody names one.
+constexpr const Backend* kBackends[] = {&kCpuBackend, &kReferenceBackend, &kCudaBackend};
 
-std::vector<std::string> BackendNames() {
+std::vector<std::string> BackendNames(bool host_memory_alone) {
   std::vector<std::string> names;
-  for (const Backend* backend : kBackends) names.push_back(backend->name);
+  for (const Backend* backend : kBackends) {
+    if (backend->host_memory || !host_memory_alone) names.push_back(backend->name);
+  }
   return names;
 }
 
-Status Unknown(const std::string& where, const char* name) {
-  for (const char* absent : kNotBuilt) {
-    if (std::strcmp(name, absent) == 0)
-      return Status::Unavailable(where + " '" + name + "' cannot run here; " + name +
-                                 ": not built; known: " + Join(BackendNames()));
+const Backend* Named(const char* name) {
+  for (const Backend* backend : kBackends) {
+    if (std::strcmp(name, backend->name) == 0) return backend;
   }
-  return Status::Invalid(where + " '" + name + "' is not a backend" + DidYouMean(name, BackendNames()) +
-                         " known: " + Join(BackendNames()));
+  return nullptr;
+}
+
+// `of_exec`: the call named it, so that it may be one on a device's memory.
+Status FindNamed(const char* name, bool of_exec, const Backend** backend) {
+  const std::string argument =
+      (of_exec ? "exec.backend '" : "environment variable DROPKIT_BACKEND '") + std::string(name) + "'";
+  const std::string known = Join(BackendNames(!of_exec));
+  *backend = Named(name);
+  if (!*backend) {
+    return Status::Invalid(argument + " is not a backend" + DidYouMean(name, BackendNames(!of_exec)) +
+                           " known: " + known);
+  }
+  if (!(*backend)->host_memory && !of_exec) {
+    return Status::Invalid(argument + " works on device memory, and who has it names it in Exec; allowed: " + known);
+  }
+  const char* why = (*backend)->unavailable();
+  return why ? Status::Unavailable(argument + " cannot run here: " + why) : Status();
 }
 
 }  // namespace
 
-void FinishEmptyOnHost(Probability p, const Mask& mask) {
+Status FinishEmptyOnHost(Probability p, const Mask& mask, const Exec&) {
   std::fill_n(mask.kept, mask.kept ? mask.num_kept : 0, int64_t{0});
   if (mask.threshold) *mask.threshold = HostThreshold(p);
+  return Status();
 }
 
 Status FindBackend(const Exec& exec, const Backend** backend) {
+  if (exec.backend) return FindNamed(exec.backend, true, backend);
   const char* environment = std::getenv("DROPKIT_BACKEND");
-  const char* name = exec.backend ? exec.backend : (environment && *environment ? environment : nullptr);
+  if (environment && *environment) return FindNamed(environment, false, backend);
   for (const Backend* candidate : kBackends) {
-    if (name && std::strcmp(name, candidate->name) != 0) continue;
-    const char* why = candidate->unavailable();
-    if (!why) {
-      *backend = candidate;
-      return Status();
-    }
-    if (name) return Status::Unavailable(std::string("backend '") + name + "' cannot run here: " + why);
+    *backend = candidate;
+    if (candidate->host_memory && !candidate->unavailable()) return Status();
   }
-  return Unknown(exec.backend ? "exec.backend" : "environment variable DROPKIT_BACKEND", name ? name : "");
+  return Status::Internal("no backend on host memory can run here");
 }
 
 std::vector<BackendInfo> Backends() {
   std::vector<BackendInfo> infos;
   for (const Backend* backend : kBackends) {
     const char* why = backend->unavailable();
-    infos.push_back({backend->name, why == nullptr, why ? why : ""});
+    infos.push_back({backend->name, why == nullptr, why ? why : "", backend->host_memory});
   }
   return infos;
 }
@@ -76,7 +87,6 @@ std::string BuildInfo() {
   text += ", backends:";
   for (const BackendInfo& info : Backends())
     text += " " + info.name + (info.available ? "" : " (off: " + info.why + ")");
-  for (const char* absent : kNotBuilt) text += std::string(", ") + absent + " (off: not built)";
   return text;
 }
 

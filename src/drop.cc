@@ -14,11 +14,16 @@ namespace dropkit {
 namespace {
 
 // The backend, and an Exec whose scratch is set: the caller's if it suffices, else (none given) the calling thread's
-// own.
+// own, which is host memory.
 Status Prepare(const Spec& spec, const View& x, const Exec& exec, const Backend** backend, Exec* ready) {
   if (Status status = FindBackend(exec, backend); !status.ok()) return status;
   const size_t needed = (*backend)->scratch_bytes(spec, x, exec);
   *ready = exec;
+  if (!exec.scratch && !(*backend)->host_memory) {
+    if (needed == 0) return Status();
+    return Status::Invalid(std::string("exec.scratch = null; allowed for backend ") + (*backend)->name + ": " +
+                           std::to_string(needed) + " bytes of device memory (ScratchBytes)");
+  }
   if (!exec.scratch) {
     ready->scratch = ThreadScratch(needed);
     ready->scratch_bytes = needed;
@@ -45,13 +50,6 @@ Status DescribeInto(const Spec& spec, Probability p, const View& x, const Mask* 
   return ValidateMaskPointers(*described);
 }
 
-// Coverage classes in `storage`, for the host's questions; none for a method without blocks.
-Coverage HostCoverage(const Spec& spec, const Plan& plan, std::vector<CoverageClass>* storage) {
-  if (!HasBlock(spec)) return Coverage{};
-  storage->resize(MostClasses(plan));
-  return MakeCoverage(plan, storage->data());
-}
-
 }  // namespace
 
 Status ScratchBytes(const Spec& spec, const View& x, const Exec& exec, size_t* bytes) {
@@ -68,6 +66,8 @@ Status ScratchBytes(const Spec& spec, const View& x, const Exec& exec, size_t* b
 
 namespace {
 
+constexpr const char* kNoKey = "key = null; allowed: two words, seed and offset";
+
 // What the verbs that write a mask share: `source` is the key or the bytes that it comes from, `missing` what to say
 // when it is null, `run` the backend's function.
 template <typename Run>
@@ -81,19 +81,17 @@ Status WriteMask(const Spec& spec, Probability p, const void* source, const char
   if (Status status = Prepare(spec, x, exec, &backend, &ready); !status.ok()) return status;
   *mask = described;
   if (mask->num_bits > 0) return run(*backend, ready);
-  backend->finish_empty(p, *mask);
-  return Status();
+  return backend->finish_empty(p, *mask, ready);
 }
 
 }  // namespace
 
 Status Sample(const Spec& spec, Probability p, Key key, const View& x, const Exec& exec, Mask* mask) {
-  const char* missing = "key = null; allowed: two words, seed and offset";
   const auto run = [&](const Backend& backend, const Exec& ready) {
     mask->key = key;
     return backend.sample(spec, p, key, x, ready, mask);
   };
-  return Guarded([&] { return WriteMask(spec, p, key, missing, x, exec, mask, run); });
+  return Guarded([&] { return WriteMask(spec, p, key, kNoKey, x, exec, mask, run); });
 }
 
 Status Spread(const Spec& spec, Probability p, const uint8_t* seeds, const View& x, const Exec& exec, Mask* mask) {
@@ -139,8 +137,13 @@ Status SampleAndApply(const Spec& spec, Probability p, Key key, Pass pass, const
   if (Status status = ValidateView("x", x, true); !status.ok()) return status;
   if (Status status = ValidateOutput(x, y); !status.ok()) return status;
   if (Status status = ValidatePass(pass); !status.ok()) return status;
-  if (Status status = Sample(spec, p, key, x, exec, mask); !status.ok()) return status;
-  return ApplyMask(*mask, pass, x, y, exec);
+  const auto run = [&](const Backend& backend, const Exec& ready) {
+    mask->key = key;
+    if (backend.drop) return backend.drop(spec, p, key, pass, x, y, ready, mask);
+    if (Status status = backend.sample(spec, p, key, x, ready, mask); !status.ok()) return status;
+    return backend.apply(*mask, pass, x, y, ready);
+  };
+  return WriteMask(spec, p, key, kNoKey, x, exec, mask, run);
 }
 
 }  // namespace
@@ -162,8 +165,7 @@ Status RatesOf(const Spec& spec, float p, const View& x, RateInfo* info) {
   if (Status status = ValidateProbability(p); !status.ok()) return status;
   Plan plan;
   if (Status status = MakePlan(spec, x, &plan); !status.ok()) return status;
-  std::vector<CoverageClass> storage;
-  const Coverage coverage = plan.cells == 0 ? Coverage{} : HostCoverage(spec, plan, &storage);
+  const Coverage coverage = MakeCoverage(plan);
   info->threshold = ThresholdOf(p);
   info->lane_threshold = plan.cells == 0 ? info->threshold : LaneThreshold(spec, plan, coverage, info->threshold);
   info->gamma = static_cast<double>(info->lane_threshold) / kTwo32;
@@ -200,9 +202,7 @@ Status GainOfMask(const Mask& mask, Pass pass, int64_t n, int64_t c, DType dtype
   }
   Plan plan;
   if (Status status = MakePlan(spec, x, &plan); !status.ok()) return status;
-  std::vector<CoverageClass> storage;
-  const Coverage coverage = HostCoverage(spec, plan, &storage);
-  *gain = RoundedGain(GainFactor(spec, plan, coverage, *mask.threshold, KeptFor(mask, n, c)), d, dtype);
+  *gain = RoundedGain(GainFactor(spec, plan, MakeCoverage(plan), *mask.threshold, KeptFor(mask, n, c)), d, dtype);
   return Status();
 }
 

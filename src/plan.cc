@@ -66,28 +66,6 @@ Status FillAxes(const Spec& spec, const View& x, Plan* plan) {
   return Status();
 }
 
-int64_t CoverageAt(const Axis& axis, int64_t cell) {
-  const int64_t last = std::min(axis.positions - 1, cell + axis.before);
-  const int64_t first = std::max<int64_t>(0, cell + axis.before - axis.block + 1);
-  return std::max<int64_t>(0, last - first + 1);
-}
-
-int64_t MostClasses(const Axis& axis) { return std::max<int64_t>(1, std::min(axis.block, axis.size)); }
-
-// Coverage rises, stays and falls along an axis, so the cells not yet counted are always one interval.
-int64_t FindClasses(const Axis& axis, CoverageClass* classes) {
-  int64_t count = 0;
-  int64_t left = 0, right = axis.size - 1;
-  while (left <= right) {
-    const int64_t coverage = std::min(CoverageAt(axis, left), CoverageAt(axis, right));
-    int64_t number = 0;
-    while (left <= right && CoverageAt(axis, left) == coverage) ++left, ++number;
-    while (left <= right && CoverageAt(axis, right) == coverage) --right, ++number;
-    classes[count++] = {coverage, number};
-  }
-  return count;
-}
-
 // What the law's word sizes and 64-bit products cannot hold.
 Status CheckLimits(const Spec& spec, const View& x, const Plan& plan) {
   const bool draws_centres = RowOf(spec.method).unit == Unit::kHole;
@@ -132,20 +110,6 @@ Status MakePlan(const Spec& spec, const View& x, Plan* plan) {
   }
   plan->lanes = plan->lane_channels * plan->lanes_per_channel;
   return CheckLimits(spec, x, *plan);
-}
-
-int64_t MostClasses(const Plan& plan) {
-  return MostClasses(plan.axis[0]) + MostClasses(plan.axis[1]) + MostClasses(plan.axis[2]);
-}
-
-Coverage MakeCoverage(const Plan& plan, CoverageClass* storage) {
-  Coverage coverage;
-  for (int i = 0; i < 3; ++i) {
-    coverage.axis[i] = storage;
-    coverage.count[i] = FindClasses(plan.axis[i], storage);
-    storage += MostClasses(plan.axis[i]);
-  }
-  return coverage;
 }
 
 }  // namespace dropkit

@@ -3,8 +3,10 @@
 #ifndef DROPKIT_SRC_PLAN_H_
 #define DROPKIT_SRC_PLAN_H_
 
+#include <algorithm>
 #include <cstdint>
 
+#include "draw.h"
 #include "dropkit/dropkit.h"
 
 namespace dropkit {
@@ -12,11 +14,6 @@ namespace dropkit {
 // Position u of an axis covers [u - before, u - before + block), cut to [0, size).
 struct Axis {
   int64_t size = 1, block = 1, positions = 1, before = 0;
-};
-
-// `number` cells of an axis are covered by `coverage` positions each.
-struct CoverageClass {
-  int64_t coverage, number;
 };
 
 struct Plan {
@@ -36,21 +33,50 @@ struct Plan {
 // Errors: block sizes for another number of dimensions, clip=error, no valid position.
 Status MakePlan(const Spec& spec, const View& x, Plan* plan);
 
-// The distinct coverages of each axis, ascending, in memory of whoever runs.
-struct Coverage {
-  const CoverageClass* axis[3];
-  int64_t count[3];
-};
-// Whether this spec's numbers need the coverage classes at all.
+// Whether this spec's numbers need the coverage of cells at all.
 inline bool NeedsCoverage(const Spec& spec) {
   return HasBlock(spec) && (spec.normalize == Normalize::kExpected ||
                             (spec.method == Method::kDropBlock && spec.rate == Rate::kCalibrated));
 }
 
-// How many classes the three axes have at most: min(block, size) each.
-int64_t MostClasses(const Plan& plan);
-// Finds them; `storage` holds MostClasses(plan).
-Coverage MakeCoverage(const Plan& plan, CoverageClass* storage);
+// `number` cells of an axis are covered by `coverage` positions each.
+struct CoverageClass {
+  int64_t coverage, number;
+};
+
+// The distinct coverages of an axis, ascending, by a formula: a kernel takes them as an argument. Along the axis
+// coverage rises by one a cell from `left`, stays at its most, and falls by one a cell to `right`, if those are below
+// it.
+struct CoverageAxis {
+  int64_t count = 0;  // classes
+  int64_t lowest = 0, left = 0, right = 0, number_of_most = 0;
+
+  DROPKIT_HOST_DEVICE CoverageClass operator[](int64_t i) const {
+    const int64_t coverage = lowest + i;
+    if (i == count - 1) return {coverage, number_of_most};
+    return {coverage, static_cast<int64_t>(coverage >= left) + static_cast<int64_t>(coverage >= right)};
+  }
+};
+struct Coverage {
+  CoverageAxis axis[3];
+};
+
+// Of an axis on which every cell is covered, as on all that MakePlan makes.
+inline CoverageAxis CoverageOf(const Axis& axis) {
+  CoverageAxis classes;
+  if (axis.size == 0) return classes;
+  const int64_t most = std::min(axis.positions, axis.block);
+  classes.left = axis.before + 1;
+  classes.right = axis.positions + axis.block - axis.before - axis.size;
+  classes.lowest = std::min({classes.left, classes.right, most});
+  classes.count = most - classes.lowest + 1;
+  classes.number_of_most =
+      axis.size - std::max<int64_t>(0, most - classes.left) - std::max<int64_t>(0, most - classes.right);
+  return classes;
+}
+inline Coverage MakeCoverage(const Plan& plan) {
+  return {{CoverageOf(plan.axis[0]), CoverageOf(plan.axis[1]), CoverageOf(plan.axis[2])}};
+}
 
 }  // namespace dropkit
 

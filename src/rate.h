@@ -23,19 +23,19 @@ template <typename Body>
 DROPKIT_HOST_DEVICE void ForEachClass(const Coverage& coverage, double y, Body body) {
   double power_a = 1.0;
   int64_t last_a = 0;
-  for (int64_t i = 0; i < coverage.count[0]; ++i) {
+  for (int64_t i = 0; i < coverage.axis[0].count; ++i) {
     const CoverageClass a = coverage.axis[0][i];
     power_a = power_a * Power(y, a.coverage - last_a);
     last_a = a.coverage;
     double power_b = 1.0;
     int64_t last_b = 0;
-    for (int64_t j = 0; j < coverage.count[1]; ++j) {
+    for (int64_t j = 0; j < coverage.axis[1].count; ++j) {
       const CoverageClass b = coverage.axis[1][j];
       power_b = power_b * Power(power_a, b.coverage - last_b);
       last_b = b.coverage;
       double power_c = 1.0;
       int64_t last_c = 0;
-      for (int64_t k = 0; k < coverage.count[2]; ++k) {
+      for (int64_t k = 0; k < coverage.axis[2].count; ++k) {
         const CoverageClass c = coverage.axis[2][k];
         power_c = power_c * Power(power_b, c.coverage - last_c);
         last_c = c.coverage;
@@ -49,7 +49,7 @@ DROPKIT_HOST_DEVICE double SumOfCoverage(const Coverage& coverage) {
   int64_t product = 1;
   for (int axis = 0; axis < 3; ++axis) {
     int64_t sum = 0;
-    for (int64_t i = 0; i < coverage.count[axis]; ++i)
+    for (int64_t i = 0; i < coverage.axis[axis].count; ++i)
       sum += coverage.axis[axis][i].coverage * coverage.axis[axis][i].number;
     product *= sum;
   }

@@ -320,11 +320,25 @@ TEST_F(DropTest, BackendIsKnown) {
   ExpectRefused(status, {"environment variable DROPKIT_BACKEND", "gpu9000"});
 }
 
-TEST_F(DropTest, BackendWithoutCodeHereIsToldAsNotBuilt) {
+TEST_F(DropTest, BackendThatCannotRunHereSaysWhy) {
+  const std::vector<BackendInfo> infos = Backends();
+  const auto cuda = std::find_if(infos.begin(), infos.end(), [](const auto& info) { return info.name == "cuda"; });
+  ASSERT_NE(cuda, infos.end());
+  EXPECT_FALSE(cuda->host_memory);
+  if (cuda->available) GTEST_SKIP() << "cuda can run here";
   exec_.backend = "cuda";
   const Status status = Call();
   EXPECT_EQ(status.code(), Status::Code::kUnavailable);
-  EXPECT_NE(status.message().find("cuda: not built"), std::string::npos) << status.message();
+  EXPECT_NE(status.message().find("exec.backend 'cuda' cannot run here: " + cuda->why), std::string::npos)
+      << status.message();
+  EXPECT_NE(BuildInfo().find("cuda (off: " + cuda->why + ")"), std::string::npos);
+}
+
+TEST_F(DropTest, BackendOnDeviceMemoryIsNamedByTheCallAlone) {
+  ASSERT_EQ(setenv("DROPKIT_BACKEND", "cuda", 1), 0);
+  const Status status = Call();
+  unsetenv("DROPKIT_BACKEND");
+  ExpectRefused(status, {"DROPKIT_BACKEND 'cuda' works on device memory", "allowed: cpu, reference"});
 }
 
 TEST_F(DropTest, MaskBelongsToTheTensor) {

@@ -32,7 +32,7 @@ std::vector<const char*> BackendNames() {
   static const auto* infos = new std::vector<BackendInfo>(Backends());
   std::vector<const char*> names;
   for (const BackendInfo& info : *infos) {
-    if (info.available) names.push_back(info.name.c_str());
+    if (info.available && info.host_memory) names.push_back(info.name.c_str());
   }
   return names;
 }

@@ -212,9 +212,12 @@ def test_a_wrong_backend_of_the_environment_is_blamed(subcommand):
     assert message.startswith(f"dropkit {subcommand}: DROPKIT_BACKEND: ") and "'foo'" in message
 
 
-def test_a_backend_without_code_here_is_told_as_not_built():
-    message = fail(1, "mask", "dropblock", *DRAW, "--backend", "cuda")
-    assert "cuda: not built" in message and "cuda (off: not built)" in succeed("--version")
+def test_a_backend_that_cannot_run_here_says_why():
+    off = re.search(r"cuda \(off: (.+?)\)", succeed("--version"))
+    message = fail(1 if off else 2, "mask", "dropblock", *DRAW, "--backend", "cuda")
+    assert (f"cannot run here: {off[1]}" if off else "works on device memory") in message
+    message = fail(2, "mask", "dropblock", *DRAW, env={"DROPKIT_BACKEND": "cuda"})
+    assert "works on device memory" in message and "cpu, reference" in message
 
 
 def test_methods_lists_the_table_and_the_presets_in_full():

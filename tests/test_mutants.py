@@ -79,7 +79,7 @@ MUTANTS = [
     ),
     Mutant(
         "gathered bits are those of the next row",
-        "src/cpu/loop.cc",
+        "src/cpu/walk.cc",
         "const int64_t end = std::min(count, done + loop.part_size - in_part);",
         "const int64_t end = std::min(count, done + loop.part_size - in_part - (in_part == 0 && loop.part_size > 1));",
     ),
@@ -94,10 +94,10 @@ MUTANTS = [
     Mutant(
         "backward draws another mask",
         "src/drop.cc",
-        "if (Status status = Sample(spec, p, key, x, exec, mask)",
+        "if (Status status = backend.sample(spec, p, key, x, ready, mask)",
         "static thread_local uint64_t other[2] = {};"
-        "if (key) other[0] = key[0] + (pass == Pass::kBackward), other[1] = key[1];"
-        "if (Status status = Sample(spec, p, key ? other : key, x, exec, mask)",
+        "other[0] = key[0] + (pass == Pass::kBackward), other[1] = key[1];"
+        "if (Status status = backend.sample(spec, p, other, x, ready, mask)",
     ),
     Mutant(
         "everything is dropped",

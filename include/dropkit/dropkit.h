@@ -189,9 +189,10 @@ struct ParallelFor {
 // Where a call runs. The default is the first backend that works on host memory, on the library's own threads.
 struct Exec {
   // Name in Backends(). Null: the environment's DROPKIT_BACKEND, else the first available, among those that work on
-  // host memory; who has device memory names the backend.
+  // host memory; who has device memory names the backend ("cuda"), and then every pointer of the call is into it: data,
+  // key, a device p, seeds, bits, threshold, kept, scratch.
   const char* backend = nullptr;
-  void* stream = nullptr;  // device backends: the stream to launch on
+  void* stream = nullptr;  // device backends: the stream to launch on (a cudaStream_t), of the current device
   // At least ScratchBytes() bytes of the running device's memory, at an address that 64 divides, for this call alone
   // while it runs. Null, on host backends only: a buffer of the calling thread that the library keeps.
   void* scratch = nullptr;
@@ -312,9 +313,10 @@ DROPKIT_API Status Rates(const Spec& spec, float p, const View& x, RateInfo* inf
 struct BackendInfo {
   std::string name;
   bool available;
-  std::string why;  // if not available: the reason
+  std::string why;   // if not available: the reason
+  bool host_memory;  // else it works on a device's, and a call must name it in Exec
 };
-// Every backend that this build knows, in order of preference.
+// Every backend that this build knows; of those on host memory the first available runs a call that names none.
 DROPKIT_API std::vector<BackendInfo> Backends();
 // One line: version, draw version, compiler, backends on and off.
 DROPKIT_API std::string BuildInfo();

@@ -1,4 +1,4 @@
-// Apply on the CPU. Memory plan: rows, as long as x, y and the mask allow (loop.h), are cut into segments, one read and
+// Apply on the CPU. Memory plan: rows, as long as x, y and the mask allow (walk.h), are cut into segments, one read and
 // one write an element, the mask's bits read 64 at a time.
 #include <atomic>
 #include <bit>
@@ -9,7 +9,7 @@
 #include "cpu/cpu.h"
 #include "cpu/element.h"
 #include "cpu/kernels.h"
-#include "cpu/loop.h"
+#include "cpu/walk.h"
 #include "validate.h"
 
 namespace dropkit::cpu {
@@ -208,9 +208,8 @@ Status Apply(const Mask& mask, Pass pass, const View& x, const View& y, const Ex
   const Step& inner = job.loop.inner();
   job.gain_moves = job.gain_per_row && (inner.sample != 0 || inner.channel != 0);
   if (!job.gain_per_row && *mask.threshold <= kOne) {
-    const Coverage coverage = spec.normalize == Normalize::kExpected ? CoverageIn(spec, plan, exec) : Coverage{};
     const KeptCount kept = spec.normalize == Normalize::kKept ? KeptFor(mask, 0, 0) : KeptCount{1, 1};
-    job.gain = GainFactor(spec, plan, coverage, *mask.threshold, kept);
+    job.gain = GainFactor(spec, plan, MakeCoverage(plan), *mask.threshold, kept);
   }
   job.noise = noise;
   if (noise) job.noise_key = MakeCallKey(mask.key[0], mask.key[1], Tag::kNoise);

@@ -1,4 +1,4 @@
-// The `cpu` backend's row: always there, with scratch for coverage classes alone.
+// The `cpu` backend's row: always there, without scratch.
 #include "backend.h"
 
 #include "cpu/cpu.h"
@@ -6,21 +6,19 @@
 namespace dropkit {
 namespace {
 
-size_t ScratchOf(const Spec& spec, const View& x, const Exec&) {
-  Plan plan;
-  if (!NeedsCoverage(spec) || !MakePlan(spec, x, &plan).ok()) return 0;
-  return static_cast<size_t>(MostClasses(plan)) * sizeof(CoverageClass);
-}
+size_t NoScratch(const Spec&, const View&, const Exec&) { return 0; }
 
 }  // namespace
 
 const Backend kCpuBackend = {"cpu",
+                             true,
                              [] { return static_cast<const char*>(nullptr); },
-                             ScratchOf,
+                             NoScratch,
                              cpu::Sample,
                              cpu::Spread,
                              cpu::Pack,
                              FinishEmptyOnHost,
-                             cpu::Apply};
+                             cpu::Apply,
+                             nullptr};
 
 }  // namespace dropkit

@@ -16,11 +16,6 @@ Status Spread(const Spec& spec, Probability p, const uint8_t* seeds, const View&
 Status Pack(const Spec& spec, Probability p, const uint8_t* keep, const View& x, const Exec& exec, Mask* mask);
 Status Apply(const Mask& mask, Pass pass, const View& x, const View& y, const Exec& exec);
 
-// Coverage classes in exec's scratch, when the spec's numbers need them; else empty.
-inline Coverage CoverageIn(const Spec& spec, const Plan& plan, const Exec& exec) {
-  return NeedsCoverage(spec) ? MakeCoverage(plan, static_cast<CoverageClass*>(exec.scratch)) : Coverage{};
-}
-
 }  // namespace dropkit::cpu
 
 #endif  // DROPKIT_SRC_CPU_CPU_H_

@@ -173,7 +173,7 @@ Status Sample(const Spec& spec, Probability p, Key key, const View& x, const Exe
   if (Status status = CheckKernels(); !status.ok()) return status;
   if (Status status = MakePlan(spec, x, &plan); !status.ok()) return status;
   const uint64_t threshold = HostThreshold(p);
-  const Coverage coverage = CoverageIn(spec, plan, exec);
+  const Coverage coverage = MakeCoverage(plan);
   Field field = FieldOf(plan, *mask);
   field.law = MakeLaneLaw(threshold > kOne ? 0 : LaneThreshold(spec, plan, coverage, threshold));
   field.digits_key = MakeCallKey(key[0], key[1], Tag::kDigits);

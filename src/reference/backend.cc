@@ -11,7 +11,10 @@ size_t NoScratch(const Spec&, const View&, const Exec&) { return 0; }
 
 }  // namespace
 
-const Backend kReferenceBackend = {"reference",       Unavailable,     NoScratch,         reference::Sample,
-                                   reference::Spread, reference::Pack, FinishEmptyOnHost, reference::Apply};
+const Backend kReferenceBackend = {"reference",       true,
+                                   Unavailable,       NoScratch,
+                                   reference::Sample, reference::Spread,
+                                   reference::Pack,   FinishEmptyOnHost,
+                                   reference::Apply,  nullptr};
 
 }  // namespace dropkit
