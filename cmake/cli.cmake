@@ -18,6 +18,11 @@ add_custom_target(dropkit_commit ALL
 # All but the two main functions; a program links what it names.
 file(GLOB cli_sources CONFIGURE_DEPENDS cli/*.cc cli/check/*.cc cli/bench/*.cc)
 list(FILTER cli_sources EXCLUDE REGEX "/main\\.cc$")
+if(CMAKE_CUDA_COMPILER)
+  list(APPEND cli_sources cli/device/host.cc cli/device/cuda.cc)
+else()
+  list(APPEND cli_sources cli/device/host.cc cli/device/off.cc)
+endif()
 add_library(dropkit_cli_parts STATIC ${cli_sources})
 target_include_directories(dropkit_cli_parts PUBLIC ${PROJECT_SOURCE_DIR}
                            PRIVATE ${PROJECT_SOURCE_DIR}/src ${PROJECT_BINARY_DIR}/generated)

@@ -41,8 +41,9 @@ struct CheckJob {
 
 std::string AllowedBackends() {
   std::string names;
+  Target target;
   for (const BackendInfo& info : Backends()) {
-    if (info.name == kReference || !info.available || !check::RunsOnHostMemory(info.name)) continue;
+    if (info.name == kReference || !check::MakeTarget(info, &target)) continue;
     names += (names.empty() ? "" : ", ") + info.name;
   }
   return names.empty() ? "none of this build" : names;
@@ -57,9 +58,11 @@ Target NamedTarget(const std::string& name) {
   exec.backend = name.c_str();
   if (Status status = FindBackend(exec, &backend); !status.ok())
     throw CLI::ValidationError("--backend", status.message());
-  if (!check::RunsOnHostMemory(name))
-    throw CLI::ValidationError("--backend", "'" + name + "' has memory of its own; allowed: " + AllowedBackends());
-  return Target{.backend = name};
+  Target target;
+  for (const BackendInfo& info : Backends()) {
+    if (info.name == name && check::MakeTarget(info, &target)) return target;
+  }
+  throw CLI::ValidationError("--backend", "'" + name + "' has memory of its own; allowed: " + AllowedBackends());
 }
 
 // Every backend but the reference; what cannot be checked here is named.
@@ -67,8 +70,9 @@ std::vector<Target> AllTargets() {
   std::vector<Target> targets;
   for (const BackendInfo& info : Backends()) {
     if (info.name == kReference) continue;
-    const bool runs = info.available && check::RunsOnHostMemory(info.name);
-    if (runs) targets.push_back(Target{.backend = info.name});
+    Target target;
+    const bool runs = check::MakeTarget(info, &target);
+    if (runs) targets.push_back(target);
     if (!runs)
       std::cout << "skipped: " << info.name << " (" << (info.available ? "memory of its own" : info.why) << ")\n";
   }

@@ -22,9 +22,8 @@ struct Target {
   decltype(&dropkit::Drop) drop = dropkit::Drop;
 };
 
-// Whether the backend works on plain host memory; false for names that this list does not know, since handing host
-// memory to a device would end the program.
-bool RunsOnHostMemory(const std::string& backend);
+// The library's verbs on a backend that runs here; false for one that does not, or whose device nobody here knows.
+bool MakeTarget(const BackendInfo& info, Target* target);
 
 }  // namespace dropkit::check
 
