@@ -63,10 +63,10 @@ Target CpuThere() { return Target{.backend = "cpu", .device = &Watched()}; }
 
 bool Foreign(const void* address) { return address != nullptr && !Watched().Owns(address); }
 
-Report Run(const Target& target, int64_t cases) { return Check(target, kSeed, {.seconds = 300, .cases = cases}); }
+Report RunCases(const Target& target, int64_t cases) { return Check(target, kSeed, {.seconds = 300, .cases = cases}); }
 
 TEST(MirrorTest, ASoundBackendPassesAndNothingIsKept) {
-  const Report report = Run(CpuThere(), 1500);
+  const Report report = RunCases(CpuThere(), 1500);
   EXPECT_FALSE(report.mismatch) << report.mismatch->what << "\n" << report.mismatch->reproducer;
   EXPECT_GT(report.tally.trusted, 1000);
   EXPECT_GT(report.tally.refused, 25);
@@ -88,7 +88,7 @@ TEST(MirrorTest, NoAddressOfTheHostIsPassedOn) {
     const bool foreign = Foreign(p.device) || Foreign(key) || (mask && (Foreign(mask->bits) || Foreign(mask->kept)));
     return status.ok() && (foreign || !exec.scratch) ? Status::Internal("an address of the host") : status;
   };
-  const Report report = Run(target, 600);
+  const Report report = RunCases(target, 600);
   EXPECT_FALSE(report.mismatch) << report.mismatch->what << "\n" << report.mismatch->reproducer;
 }
 
@@ -101,7 +101,7 @@ TEST(MirrorTest, WritesBesideATwinAreFound) {
     if (status.ok() && mask->num_bits > 0) mask->bits[mask->num_words()] = 0;
     return status;
   };
-  const Report past = Run(target, 200);
+  const Report past = RunCases(target, 200);
   ASSERT_TRUE(past.mismatch);
   EXPECT_EQ(past.mismatch->what, "memory beside mask.bits was written on the device");
   target = CpuThere();
@@ -110,7 +110,7 @@ TEST(MirrorTest, WritesBesideATwinAreFound) {
     if (!status.ok() && exec.scratch) static_cast<uint8_t*>(exec.scratch)[-1] ^= 1;
     return status;
   };
-  const Report refused = Run(target, 2000);
+  const Report refused = RunCases(target, 2000);
   ASSERT_TRUE(refused.mismatch);
   EXPECT_NE(refused.mismatch->what.find("memory beside scratch was written on the device"), std::string::npos)
       << refused.mismatch->what;
@@ -123,7 +123,7 @@ TEST(MirrorTest, WhatIsWrittenThereComesBack) {
     if (status.ok() && x.data && x.data != y.data) *static_cast<uint8_t*>(x.data) ^= 1;
     return status;
   };
-  const Report report = Run(target, 100);
+  const Report report = RunCases(target, 100);
   ASSERT_TRUE(report.mismatch);
   EXPECT_EQ(report.mismatch->what, "x, an input, was written");
 }
@@ -135,7 +135,7 @@ TEST(MirrorTest, ALostDeviceIsSaidAndNothingIsShrunkOnIt) {
     device.Lose();
     return Apply(mask, pass, x, y, exec);
   };
-  const Report report = Run(target, 100);
+  const Report report = RunCases(target, 100);
   ASSERT_TRUE(report.mismatch);
   EXPECT_EQ(report.mismatch->what, "CUDA: lost");
   EXPECT_EQ(report.mismatch->reproducer, report.mismatch->drawn);
