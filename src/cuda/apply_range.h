@@ -1,0 +1,80 @@
+// y = keep ? gain * x : fill over a range of dense x and y, by one block: the piece that Apply and the fused Drop
+// share.
+//
+// Memory plan: each thread has kInFlight 16-byte vectors in flight: it loads all of them, then their mask bits, then
+// computes and stores; so y may be x (hence no __restrict__ and no read-only loads). The few elements before the first
+// aligned vector and after the last one go one by one, as all do where x and y are aligned differently.
+//
+// Bits says which elements are kept: `uint32_t Keep(int64_t e, int count) const` gives elements [e, e + count), count
+// at most 8, lowest first. In the main loop e is a vector's first element and count a whole vector's; its accesses to
+// global memory must be 128 bits wide (mask_bits.h has those for a mask in global memory). No barrier is used here:
+// what Bits reads in shared memory must be complete before.
+#ifndef DROPKIT_SRC_CUDA_APPLY_RANGE_H_
+#define DROPKIT_SRC_CUDA_APPLY_RANGE_H_
+
+#include "cuda/grid.h"
+#include "cuda/pack.h"
+
+namespace dropkit::cuda {
+
+inline constexpr int kInFlight = 4;
+
+template <typename T, class Bits>
+DROPKIT_DEVICE void ApplyOneByOne(const T* x, T* y, int64_t begin, int64_t end, const Maps<T>& maps, const Bits& bits) {
+  for (int64_t e = begin + threadIdx.x; e < end; e += blockDim.x) {
+    y[e] = MapElement<T>(x[e], bits.Keep(e, 1) & 1, maps);
+  }
+}
+
+// The vectors of this thread that start at element `first` and come blockDim.x vectors apart; guarded: those before
+// `end`.
+template <typename T, bool kGuarded, class Bits>
+DROPKIT_DEVICE void ApplyVectors(const T* x, T* y, int64_t first, int64_t end, const Maps<T>& maps, const Bits& bits) {
+  const int64_t step = static_cast<int64_t>(blockDim.x) * kLanes<T>;
+  uint4 vector[kInFlight] = {};
+  uint32_t keep[kInFlight] = {};
+  DROPKIT_UNROLL
+  for (int i = 0; i < kInFlight; ++i) {
+    if (!kGuarded || first + i * step < end) vector[i] = *reinterpret_cast<const uint4*>(x + first + i * step);
+  }
+  DROPKIT_UNROLL
+  for (int i = 0; i < kInFlight; ++i) {
+    if (!kGuarded || first + i * step < end) keep[i] = bits.Keep(first + i * step, kLanes<T>);
+  }
+  DROPKIT_UNROLL
+  for (int i = 0; i < kInFlight; ++i) {
+    if (kGuarded && first + i * step >= end) continue;
+    StoreVector(y + first + i * step, MapVector<T>(vector[i], keep[i], maps));
+  }
+}
+
+// Elements from x to the next 16-byte boundary.
+template <typename T>
+DROPKIT_DEVICE int64_t ElementsToBoundary(const T* x) {
+  const uintptr_t past = reinterpret_cast<uintptr_t>(x) % kVectorBytes;
+  return past == 0 ? 0 : static_cast<int64_t>((kVectorBytes - past) / sizeof(T));
+}
+
+// The whole block does elements [begin, end), numbered from x and y.
+template <typename T, class Bits>
+DROPKIT_DEVICE void ApplyRange(const T* x, T* y, int64_t begin, int64_t end, const Maps<T>& maps, const Bits& bits) {
+  const bool alike = (reinterpret_cast<uintptr_t>(x) - reinterpret_cast<uintptr_t>(y)) % kVectorBytes == 0;
+  const int64_t head_end = begin + ElementsToBoundary(x + begin);
+  if (!alike || head_end >= end) return ApplyOneByOne(x, y, begin, end, maps, bits);
+  const int64_t vectors_end = end - (end - head_end) % kLanes<T>;
+  const int64_t group = static_cast<int64_t>(blockDim.x) * kInFlight * kLanes<T>;
+  const int64_t groups_end = vectors_end - (vectors_end - head_end) % group;
+  const int64_t lane = static_cast<int64_t>(threadIdx.x) * kLanes<T>;
+  DROPKIT_MAIN_LOOP_BEGIN;
+  for (int64_t first = head_end; first < groups_end; first += group) {
+    ApplyVectors<T, false>(x, y, first + lane, vectors_end, maps, bits);
+  }
+  DROPKIT_MAIN_LOOP_END;
+  ApplyVectors<T, true>(x, y, groups_end + lane, vectors_end, maps, bits);
+  ApplyOneByOne(x, y, begin, head_end, maps, bits);
+  ApplyOneByOne(x, y, vectors_end, end, maps, bits);
+}
+
+}  // namespace dropkit::cuda
+
+#endif  // DROPKIT_SRC_CUDA_APPLY_RANGE_H_

@@ -1,0 +1,56 @@
+// What a kernel may assume of the machine under it. nvcc gives it the card; with DROPKIT_EMULATED_GRID the same source
+// is C++ for the host and tests/emulated/ plays the grid, so that kernels are tested where there is no card.
+//
+// Kernels keep to: __global__, DROPKIT_DEVICE, __launch_bounds__, __shared__ (static arrays of plain types), the .x of
+// threadIdx, blockIdx, blockDim and gridDim, __syncthreads, __syncwarp, __shfl_sync, __shfl_xor_sync, __shfl_down_sync,
+// __ballot_sync, atomicAnd, atomicOr and atomicAdd, __threadfence, __ldcg, __popc, __popcll, __ffs, __ffsll, uint4. A
+// block is any multiple of 32 threads, so loops stride by blockDim.x.
+#ifndef DROPKIT_SRC_CUDA_GRID_H_
+#define DROPKIT_SRC_CUDA_GRID_H_
+
+#ifdef DROPKIT_EMULATED_GRID
+
+#include "emulated_grid.h"
+
+#else
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+#include <type_traits>
+#include <utility>
+
+#include "dropkit/dropkit.h"
+
+#define DROPKIT_DEVICE __device__ __forceinline__
+
+// Between these, tests/test_ptx.py requires every access to global memory to be 128 bits wide. "memory" keeps accesses
+// from moving over a mark.
+#define DROPKIT_MAIN_LOOP_BEGIN asm volatile("// dropkit main loop begin" ::: "memory")
+#define DROPKIT_MAIN_LOOP_END asm volatile("// dropkit main loop end" ::: "memory")
+
+namespace dropkit::cuda {
+
+// Runs kernel(arguments...) on `blocks` blocks of `threads` threads, after what is on the stream (a cudaStream_t)
+// already. Returns before it ran; no blocks are no launch. The error is the launch's, not one that was left behind by
+// others.
+template <typename... Parameters, typename... Arguments>
+Status Launch(void (*kernel)(Parameters...), int64_t blocks, int threads, void* stream, Arguments&&... arguments) {
+  static_assert((sizeof(Parameters) + ... + 0) <= 4096 && (std::is_trivially_copyable_v<Parameters> && ...));
+  if (blocks == 0) return Status();
+  if (blocks < 0 || blocks > INT32_MAX) return Status::Internal("a grid of " + std::to_string(blocks) + " blocks");
+  cudaLaunchConfig_t config = {};
+  config.gridDim = dim3(static_cast<unsigned>(blocks));
+  config.blockDim = dim3(static_cast<unsigned>(threads));
+  config.stream = static_cast<cudaStream_t>(stream);
+  const cudaError_t error = cudaLaunchKernelEx(&config, kernel, std::forward<Arguments>(arguments)...);
+  if (error == cudaSuccess) return Status();
+  cudaGetLastError();  // it is told here, so nobody else should be told it again
+  return Status::Unavailable(std::string("CUDA cannot run a kernel: ") + cudaGetErrorString(error));
+}
+
+}  // namespace dropkit::cuda
+
+#endif  // DROPKIT_EMULATED_GRID
+
+#endif  // DROPKIT_SRC_CUDA_GRID_H_

@@ -1,0 +1,148 @@
+// Which elements of a dense tensor are kept, read from a mask in global memory: what Apply gives ApplyRange as Bits.
+//
+// Every read is an aligned 16-byte vector of the mask, though a few bits of it are wanted: neighbours want the same
+// one, which the first-level cache hands to all of them, and no access of the main loop is narrow. A mask with an odd
+// number of words ends in half a vector; that word is read once, before the loop. Assumes bits at a 16-byte boundary;
+// ApplyElements (apply.cu) takes others.
+#ifndef DROPKIT_SRC_CUDA_MASK_BITS_H_
+#define DROPKIT_SRC_CUDA_MASK_BITS_H_
+
+#include <cstdint>
+
+#include "bits.h"
+#include "cuda/grid.h"
+
+namespace dropkit::cuda {
+
+// n / divisor. Below 2^31, where `narrow` says so, by a multiplication (Granlund and Montgomery's), else by a division.
+struct Quotient {
+  int64_t divisor = 1;
+  uint32_t factor = 1, shift = 0;
+
+  static Quotient By(int64_t divisor) {
+    Quotient quotient;
+    quotient.divisor = divisor;
+    if (divisor >= int64_t{1} << 31) return quotient;  // not narrow then
+    while ((int64_t{1} << quotient.shift) < divisor) ++quotient.shift;
+    const uint64_t excess = (uint64_t{1} << quotient.shift) - static_cast<uint64_t>(divisor);
+    quotient.factor = static_cast<uint32_t>((excess << 32) / static_cast<uint64_t>(divisor) + 1);
+    return quotient;
+  }
+  DROPKIT_DEVICE int64_t Of(int64_t n, bool narrow) const {
+    if (!narrow) return n / divisor;
+    const uint32_t low = static_cast<uint32_t>(n);
+    return (High32(uint64_t{low} * factor) + low) >> shift;
+  }
+};
+
+// Words of a mask as vectors.
+class MaskVectors {
+ public:
+  DROPKIT_DEVICE MaskVectors(const uint64_t* bits, int64_t words)
+      : vectors_(reinterpret_cast<const uint4*>(bits)),
+        half_(words % 2 == 0 ? -1 : words / 2),
+        last_(words % 2 == 0 ? 0 : bits[words - 1]) {}
+
+  DROPKIT_DEVICE uint4 At(int64_t index) const {
+    if (index != half_) return vectors_[index];
+    uint4 vector = {};
+    vector.x = Low32(last_);
+    vector.y = High32(last_);
+    return vector;
+  }
+
+  // `count` (at most 32) bits from `bit` on, lowest first; above them is anything. `aligned`: they are known to lie in
+  // one 32-bit word.
+  DROPKIT_DEVICE uint32_t Load(int64_t bit, int count, bool aligned) const {
+    const uint4 vector = At(bit >> 7);
+    const int word = static_cast<int>(bit >> 5) & 3, shift = static_cast<int>(bit) & 31;
+    const uint32_t here = WordOf(vector, word);
+    if (aligned || shift + count <= 32) return here >> shift;
+    const uint32_t next = word < 3 ? WordOf(vector, word + 1) : At((bit >> 7) + 1).x;
+    return static_cast<uint32_t>((here | uint64_t{next} << 32) >> shift);
+  }
+
+ private:
+  // Selected in registers: an index would put the vector into memory.
+  DROPKIT_DEVICE static uint32_t WordOf(uint4 vector, int word) {
+    const uint32_t low = (word & 1) != 0 ? vector.y : vector.x, high = (word & 1) != 0 ? vector.w : vector.z;
+    return (word & 2) != 0 ? high : low;
+  }
+
+  const uint4* vectors_;
+  int64_t half_;  // index of the vector that has one word, or -1
+  uint64_t last_;
+};
+
+// Element e has bit e. kStraddles: a vector's bits may lie in two words, because x does not start at a boundary.
+template <bool kStraddles>
+class GlobalDirect {
+ public:
+  DROPKIT_DEVICE explicit GlobalDirect(const MaskVectors& mask) : mask_(mask) {}
+  DROPKIT_DEVICE uint32_t Keep(int64_t e, int count) const { return mask_.Load(e, count, !kStraddles); }
+
+ private:
+  MaskVectors mask_;
+};
+
+// From an element's number to its bit by the merged axes, outermost first.
+struct BitMap {
+  Quotient size[5];
+  int64_t step[5] = {};
+  int dims = 1;
+  bool narrow = false;  // element numbers are below 2^31
+};
+
+class GlobalMapped {
+ public:
+  DROPKIT_DEVICE GlobalMapped(const MaskVectors& mask, const BitMap& map) : mask_(mask), map_(map) {}
+
+  DROPKIT_DEVICE uint32_t Keep(int64_t e, int count) const {
+    uint32_t keep = 0;
+    for (int done = 0; done < count;) {
+      const Spot spot = Find(e + done);
+      const int run = spot.left < count - done ? static_cast<int>(spot.left) : count - done;
+      keep |= Run(spot.bit, run) << done;
+      done += run;
+    }
+    return keep;
+  }
+
+ private:
+  struct Spot {
+    int64_t bit, left;  // elements of the innermost axis from here on
+  };
+
+  DROPKIT_DEVICE Spot Find(int64_t e) const {
+    Spot spot = {0, 1};
+    for (int i = 4; i > 0; --i) {
+      if (i >= map_.dims) continue;
+      const int64_t rest = map_.size[i].Of(e, map_.narrow);
+      const int64_t at = e - rest * map_.size[i].divisor;
+      if (i == map_.dims - 1) spot.left = map_.size[i].divisor - at;
+      spot.bit += at * map_.step[i];
+      e = rest;
+    }
+    if (map_.dims == 1) spot.left = map_.size[0].divisor - e;
+    spot.bit += e * map_.step[0];
+    return spot;
+  }
+
+  // The bits of `count` elements of the innermost axis, and zeros above.
+  DROPKIT_DEVICE uint32_t Run(int64_t bit, int count) const {
+    const int64_t step = map_.step[map_.dims - 1];
+    const uint32_t all = (1u << count) - 1;
+    if (step == 1) return mask_.Load(bit, count, false) & all;
+    if (step == 0) return (mask_.Load(bit, 1, true) & 1) != 0 ? all : 0;
+    uint32_t keep = 0;
+    for (int i = 0; i < count; ++i) keep |= (mask_.Load(bit + i * step, 1, true) & 1) << i;
+    return keep;
+  }
+
+  MaskVectors mask_;
+  const BitMap& map_;
+};
+
+}  // namespace dropkit::cuda
+
+#endif  // DROPKIT_SRC_CUDA_MASK_BITS_H_
