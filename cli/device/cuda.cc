@@ -13,9 +13,9 @@
 namespace dropkit::cli {
 namespace {
 
-constexpr size_t kEvictTimes = 4;             // of the cache's size
+constexpr size_t kEvictTimes = 4;  // of the cache's size
 constexpr size_t kSmallFill = size_t{1} << 16;
-constexpr int kSmallFills = 60;               // some 2 us each: longer than it takes to enqueue a call
+constexpr int kSmallFills = 60;  // some 2 us each: longer than it takes to enqueue a call
 
 void Expect(cudaError_t error, const char* what) {
   if (error == cudaSuccess) return;
