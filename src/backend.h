@@ -2,7 +2,7 @@
 // existing tests cover it.
 //
 // The functions are called by drop.cc with arguments already validated: sizes, ranges and strides are sound, pointers
-// are set, the mask is filled as by Describe, scratch holds at least `scratch_bytes` (exec.scratch is set), the mask
+// are set, the mask is filled as by Describe, exec.scratch holds at least `scratch_bytes`, the mask
 // has bits (but for finish_empty), and a host p is within [0, 1]. What remains theirs: a p read from device memory.
 //
 // Where `host_memory` is false, every pointer of a call is into the device's memory and the host never follows one.
@@ -35,6 +35,9 @@ extern const Backend kCudaBackend;
 
 // finish_empty for memory that the host reads.
 Status FinishEmptyOnHost(Probability p, const Mask& mask, const Exec& exec);
+
+// That exec has the scratch that a backend needs.
+Status ValidateScratch(const Backend& backend, size_t needed, const Exec& exec);
 
 // The backend that exec names; else one on host memory. An error names the known ones.
 Status FindBackend(const Exec& exec, const Backend** backend);

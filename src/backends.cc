@@ -64,6 +64,22 @@ Status FindBackend(const Exec& exec, const Backend** backend) {
   return Status::Internal("no backend on host memory can run here");
 }
 
+Status ValidateScratch(const Backend& backend, size_t needed, const Exec& exec) {
+  if (!exec.scratch && needed > 0) {
+    return Status::Invalid(std::string("exec.scratch = null; allowed for backend ") + backend.name + ": " +
+                           std::to_string(needed) + " bytes of " + (backend.host_memory ? "" : "device ") +
+                           "memory (ScratchBytes)");
+  }
+  if (exec.scratch && exec.scratch_bytes < needed) {
+    return Status::Invalid("exec.scratch_bytes = " + std::to_string(exec.scratch_bytes) + "; allowed: at least " +
+                           std::to_string(needed) + " (ScratchBytes)");
+  }
+  if (reinterpret_cast<uintptr_t>(exec.scratch) % 64 != 0) {
+    return Status::Invalid("exec.scratch is not aligned; allowed: an address that 64 divides");
+  }
+  return Status();
+}
+
 std::vector<BackendInfo> Backends() {
   std::vector<BackendInfo> infos;
   for (const Backend* backend : kBackends) {

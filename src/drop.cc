@@ -3,7 +3,6 @@
 #include <cmath>
 
 #include "backend.h"
-#include "exec.h"
 #include "guarded.h"
 #include "methods.h"
 #include "plan.h"
@@ -13,32 +12,10 @@
 namespace dropkit {
 namespace {
 
-// The backend, and an Exec whose scratch is set: the caller's if it suffices, else (none given) the calling thread's
-// own, which is host memory.
-Status Prepare(const Spec& spec, const View& x, const Exec& exec, const Backend** backend, Exec* ready) {
+// The backend that exec names, with scratch enough for these sizes.
+Status ChooseBackend(const Spec& spec, const View& x, const Exec& exec, const Backend** backend) {
   if (Status status = FindBackend(exec, backend); !status.ok()) return status;
-  const size_t needed = (*backend)->scratch_bytes(spec, x, exec);
-  *ready = exec;
-  if (!exec.scratch && !(*backend)->host_memory) {
-    if (needed == 0) return Status();
-    return Status::Invalid(std::string("exec.scratch = null; allowed for backend ") + (*backend)->name + ": " +
-                           std::to_string(needed) + " bytes of device memory (ScratchBytes)");
-  }
-  if (!exec.scratch) {
-    ready->scratch = ThreadScratch(needed);
-    ready->scratch_bytes = needed;
-    if (needed > 0 && !ready->scratch)
-      return Status::Unavailable("out of memory: scratch of " + std::to_string(needed) + " bytes");
-    return Status();
-  }
-  if (exec.scratch_bytes < needed) {
-    return Status::Invalid("exec.scratch_bytes = " + std::to_string(exec.scratch_bytes) + "; allowed: at least " +
-                           std::to_string(needed) + " (ScratchBytes)");
-  }
-  if (reinterpret_cast<uintptr_t>(exec.scratch) % 64 != 0) {
-    return Status::Invalid("exec.scratch is not aligned; allowed: an address that 64 divides");
-  }
-  return Status();
+  return ValidateScratch(**backend, (*backend)->scratch_bytes(spec, x, exec), exec);
 }
 
 // Fills `described` for (spec, x) with the caller's pointers, which must suffice.
@@ -77,36 +54,31 @@ Status WriteMask(const Spec& spec, Probability p, const void* source, const char
   if (Status status = DescribeInto(spec, p, x, mask, &described); !status.ok()) return status;
   if (!source && described.num_bits > 0) return Status::Invalid(missing);
   const Backend* backend;
-  Exec ready;
-  if (Status status = Prepare(spec, x, exec, &backend, &ready); !status.ok()) return status;
+  if (Status status = ChooseBackend(spec, x, exec, &backend); !status.ok()) return status;
   *mask = described;
-  if (mask->num_bits > 0) return run(*backend, ready);
-  return backend->finish_empty(p, *mask, ready);
+  if (mask->num_bits > 0) return run(*backend);
+  return backend->finish_empty(p, *mask, exec);
 }
 
 }  // namespace
 
 Status Sample(const Spec& spec, Probability p, Key key, const View& x, const Exec& exec, Mask* mask) {
-  const auto run = [&](const Backend& backend, const Exec& ready) {
+  const auto run = [&](const Backend& backend) {
     mask->key = key;
-    return backend.sample(spec, p, key, x, ready, mask);
+    return backend.sample(spec, p, key, x, exec, mask);
   };
   return Guarded([&] { return WriteMask(spec, p, key, kNoKey, x, exec, mask, run); });
 }
 
 Status Spread(const Spec& spec, Probability p, const uint8_t* seeds, const View& x, const Exec& exec, Mask* mask) {
   const char* missing = "seeds = null; allowed: one byte a unit";
-  const auto run = [&](const Backend& backend, const Exec& ready) {
-    return backend.spread(spec, p, seeds, x, ready, mask);
-  };
+  const auto run = [&](const Backend& backend) { return backend.spread(spec, p, seeds, x, exec, mask); };
   return Guarded([&] { return WriteMask(spec, p, seeds, missing, x, exec, mask, run); });
 }
 
 Status Pack(const Spec& spec, Probability p, const uint8_t* keep, const View& x, const Exec& exec, Mask* mask) {
   const char* missing = "keep = null; allowed: one byte an element";
-  const auto run = [&](const Backend& backend, const Exec& ready) {
-    return backend.pack(spec, p, keep, x, ready, mask);
-  };
+  const auto run = [&](const Backend& backend) { return backend.pack(spec, p, keep, x, exec, mask); };
   return Guarded([&] {
     if (spec.method == Method::kDropout && spec.share == Share::kNone)
       return WriteMask(spec, p, keep, missing, x, exec, mask, run);
@@ -126,10 +98,9 @@ Status ApplyMask(const Mask& mask, Pass pass, const View& x, const View& y, cons
     return Status::Invalid("mask.key = null; allowed with fill=noise: the two words of the key");
   }
   const Backend* backend;
-  Exec ready;
-  if (Status status = Prepare(mask.spec, x, exec, &backend, &ready); !status.ok()) return status;
+  if (Status status = ChooseBackend(mask.spec, x, exec, &backend); !status.ok()) return status;
   if (ElementsOf(x) == 0) return Status();
-  return backend->apply(mask, pass, x, y, ready);
+  return backend->apply(mask, pass, x, y, exec);
 }
 
 Status SampleAndApply(const Spec& spec, Probability p, Key key, Pass pass, const View& x, const View& y,
@@ -137,11 +108,11 @@ Status SampleAndApply(const Spec& spec, Probability p, Key key, Pass pass, const
   if (Status status = ValidateView("x", x, true); !status.ok()) return status;
   if (Status status = ValidateOutput(x, y); !status.ok()) return status;
   if (Status status = ValidatePass(pass); !status.ok()) return status;
-  const auto run = [&](const Backend& backend, const Exec& ready) {
+  const auto run = [&](const Backend& backend) {
     mask->key = key;
-    if (backend.drop) return backend.drop(spec, p, key, pass, x, y, ready, mask);
-    if (Status status = backend.sample(spec, p, key, x, ready, mask); !status.ok()) return status;
-    return backend.apply(*mask, pass, x, y, ready);
+    if (backend.drop) return backend.drop(spec, p, key, pass, x, y, exec, mask);
+    if (Status status = backend.sample(spec, p, key, x, exec, mask); !status.ok()) return status;
+    return backend.apply(*mask, pass, x, y, exec);
   };
   return WriteMask(spec, p, key, kNoKey, x, exec, mask, run);
 }

@@ -80,17 +80,4 @@ Status SetThreads(int threads) {
   return Status();
 }
 
-void* ThreadScratch(size_t bytes) {
-  struct Buffer {
-    std::unique_ptr<std::byte[]> memory;
-    size_t bytes = 0;
-  };
-  thread_local Buffer buffer;
-  if (buffer.bytes < bytes) {
-    buffer.memory.reset(new (std::nothrow) std::byte[bytes]);
-    buffer.bytes = buffer.memory ? bytes : 0;
-  }
-  return buffer.memory.get();
-}
-
 }  // namespace dropkit

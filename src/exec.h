@@ -1,4 +1,4 @@
-// How host work runs: the caller's parallel-for or the library's own pool, and scratch memory.
+// How host work runs: the caller's parallel-for or the library's own pool.
 #ifndef DROPKIT_SRC_EXEC_H_
 #define DROPKIT_SRC_EXEC_H_
 
@@ -12,10 +12,6 @@ namespace dropkit {
 
 // The library's own pool as a ParallelFor.
 ParallelFor PoolParallelFor();
-
-// Scratch of the calling thread, at least `bytes`; kept and grown, so steady calls do not allocate. Null if memory ran
-// out.
-void* ThreadScratch(size_t bytes);
 
 // Runs body(i) for i in [0, count) under exec. Without a second task or thread nothing is woken.
 template <typename Body>

@@ -227,13 +227,5 @@ TEST(ExecTest, CallersParallelForIsUsed) {
   EXPECT_TRUE(std::equal(ours.mask.bits, ours.mask.bits + ours.mask.num_words(), theirs.mask.bits));
 }
 
-TEST(ExecTest, ScratchIsKeptAndGrows) {
-  void* small = ThreadScratch(100);
-  EXPECT_EQ(ThreadScratch(50), small);
-  void* large = ThreadScratch(100000);
-  EXPECT_NE(large, nullptr);
-  EXPECT_EQ(ThreadScratch(100), large);
-}
-
 }  // namespace
 }  // namespace dropkit

@@ -53,7 +53,7 @@ struct Outcome {
   bool failed_one = false;  // an allocation was refused
 };
 
-// In a thread of its own, whose scratch is new, with the allocation number `succeeding` (and, unless `one`, all later
+// In a thread of its own, with the allocation number `succeeding` (and, unless `one`, all later
 // ones) refused while `call` runs.
 Outcome RunShortOfMemory(int64_t succeeding, bool one, const std::function<Status()>& call) {
   Outcome outcome;

@@ -94,10 +94,10 @@ MUTANTS = [
     Mutant(
         "backward draws another mask",
         "src/drop.cc",
-        "if (Status status = backend.sample(spec, p, key, x, ready, mask)",
+        "if (Status status = backend.sample(spec, p, key, x, exec, mask)",
         "static thread_local uint64_t other[2] = {};"
         "other[0] = key[0] + (pass == Pass::kBackward), other[1] = key[1];"
-        "if (Status status = backend.sample(spec, p, other, x, ready, mask)",
+        "if (Status status = backend.sample(spec, p, other, x, exec, mask)",
     ),
     Mutant(
         "everything is dropped",

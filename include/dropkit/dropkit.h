@@ -194,7 +194,7 @@ struct Exec {
   const char* backend = nullptr;
   void* stream = nullptr;  // device backends: the stream to launch on (a cudaStream_t), of the current device
   // At least ScratchBytes() bytes of the running device's memory, at an address that 64 divides, for this call alone
-  // while it runs. Null, on host backends only: a buffer of the calling thread that the library keeps.
+  // while it runs: on a stream, until its work is done. Null where that is 0, as it is on host memory.
   void* scratch = nullptr;
   size_t scratch_bytes = 0;
   ParallelFor parallel_for;  // run == null: the library's own pool, made on first use, anew in a forked child

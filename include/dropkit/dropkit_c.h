@@ -82,11 +82,12 @@ typedef void (*dropkit_task)(void* argument, int64_t index);
 
 // Where and how to run. Functions take null for all defaults, which is this struct with every field 0. 56 bytes.
 typedef struct dropkit_exec {
-  // A name that dropkit_backend_name() gives. Null: the environment's DROPKIT_BACKEND, else the first available.
+  // A name that dropkit_backend_name() gives. Null: the environment's DROPKIT_BACKEND, else the first available, among
+  // those on host memory. One on a device's ("cuda") is named, and then every pointer of the call is into its memory.
   const char* backend;
   void* stream;  // device backends: the stream to launch on
-  // At least dropkit_scratch_bytes() bytes at an address that 64 divides, for this call alone while it runs. Null: a
-  // buffer of the calling thread that the library keeps.
+  // At least dropkit_scratch_bytes() bytes of the running device's memory at an address that 64 divides, for this call
+  // alone while it runs: on a stream, until its work is done. Null where that is 0, as it is on host memory.
   void* scratch;
   size_t scratch_bytes;
   // Calls task(argument, i) once for every i from 0 to count - 1, in any order, on at most max_threads threads, and

@@ -11,6 +11,7 @@
 
 #include "bits.h"
 #include "cuda/grid.h"
+#include "cuda/pack.h"
 
 namespace dropkit::cuda {
 
@@ -85,17 +86,21 @@ class GlobalDirect {
   MaskVectors mask_;
 };
 
-// From an element's number to its bit by the merged axes, outermost first.
+// From an element's number to its bit by the axes of the tensor, innermost first; what is left of the number after them
+// counts the outermost one.
 struct BitMap {
-  Quotient size[5];
-  int64_t step[5] = {};
-  int dims = 1;
+  Quotient size[4];
+  int64_t step[4] = {};
+  int dims = 1;  // of those; at least 1
+  int64_t outer_step = 0;
   bool narrow = false;  // element numbers are below 2^31
 };
 
-class GlobalMapped {
+// Source has the bits: MaskVectors, or another with its Load.
+template <class Source>
+class Mapped {
  public:
-  DROPKIT_DEVICE GlobalMapped(const MaskVectors& mask, const BitMap& map) : mask_(mask), map_(map) {}
+  DROPKIT_DEVICE Mapped(const Source& mask, const BitMap& map) : mask_(mask), map_(map) {}
 
   DROPKIT_DEVICE uint32_t Keep(int64_t e, int count) const {
     uint32_t keep = 0;
@@ -114,23 +119,23 @@ class GlobalMapped {
   };
 
   DROPKIT_DEVICE Spot Find(int64_t e) const {
-    Spot spot = {0, 1};
-    for (int i = 4; i > 0; --i) {
+    Spot spot = {0, 0};
+    DROPKIT_UNROLL
+    for (int i = 0; i < 4; ++i) {
       if (i >= map_.dims) continue;
       const int64_t rest = map_.size[i].Of(e, map_.narrow);
       const int64_t at = e - rest * map_.size[i].divisor;
-      if (i == map_.dims - 1) spot.left = map_.size[i].divisor - at;
+      if (i == 0) spot.left = map_.size[0].divisor - at;
       spot.bit += at * map_.step[i];
       e = rest;
     }
-    if (map_.dims == 1) spot.left = map_.size[0].divisor - e;
-    spot.bit += e * map_.step[0];
+    spot.bit += e * map_.outer_step;
     return spot;
   }
 
   // The bits of `count` elements of the innermost axis, and zeros above.
   DROPKIT_DEVICE uint32_t Run(int64_t bit, int count) const {
-    const int64_t step = map_.step[map_.dims - 1];
+    const int64_t step = map_.step[0];
     const uint32_t all = (1u << count) - 1;
     if (step == 1) return mask_.Load(bit, count, false) & all;
     if (step == 0) return (mask_.Load(bit, 1, true) & 1) != 0 ? all : 0;
@@ -139,9 +144,10 @@ class GlobalMapped {
     return keep;
   }
 
-  MaskVectors mask_;
+  Source mask_;
   const BitMap& map_;
 };
+using GlobalMapped = Mapped<MaskVectors>;
 
 }  // namespace dropkit::cuda
 

@@ -1,0 +1,151 @@
+// Counts of kept elements, in the launch that draws them: no memory has to be cleared before, nothing runs after.
+//
+// A count's bits (a sample's, a plane's, or the whole tensor's) may lie in several pieces. Each block leaves its part in
+// a slot of the workspace, and then looks whether the slots of all the count's pieces are there: at least the block that
+// is last, by the order of the fences, sees them all, and writes their sum; when several do, they write the same. A slot
+// is there if it bears the stamp of this draw, which is made of all that its number depends on: what an earlier
+// launch left in the same memory either has another stamp or has the right number. (A stamp has 44 bits.) A mask of
+// given bytes has no key to make a stamp of, so its slots are cleared before.
+#ifndef DROPKIT_SRC_CUDA_COUNT_H_
+#define DROPKIT_SRC_CUDA_COUNT_H_
+
+#include "cuda/draw_bits.h"
+
+namespace dropkit::cuda {
+
+enum class CountOf : uint8_t { kTensor, kSample, kPlane };
+
+struct Counting {
+  CountOf of = CountOf::kSample;
+  int64_t* kept = nullptr;
+  uint64_t* slots = nullptr;
+  uint64_t shape = 0;        // of what the numbers depend on beside the key and T
+  int64_t unit_bits = 1;     // of a count, where its bits follow each other
+  int64_t channels = 1;      // counts of a sample that lie interleaved; else 1
+  int64_t weight = 1;        // elements that a bit stands for in its count
+  int64_t samples = 1, planes = 1;  // of x: a shared mask's counts are written for each
+  int64_t slots_of_piece() const { return 2 * channels; }
+};
+
+inline constexpr int kStampShift = 20;
+static_assert(kMostPieceBits < 1 << kStampShift);
+
+DROPKIT_DEVICE uint64_t StampOf(const Counting& counting, const Drawn& drawn, bool has_key) {
+  const CallKey key = has_key ? drawn.overlay_key() : CallKey{{0, 0}};
+  const Words4 words = Philox({{Low32(counting.shape), High32(counting.shape), Low32(drawn.threshold), High32(drawn.threshold)}}, key);
+  return (words.word[0] | uint64_t{words.word[1]} << 32 | 1u) << kStampShift;
+}
+
+// The count of unit `n` (tensor, sample) or of plane (n, c), for all that share it; `lane` of `lanes` threads.
+DROPKIT_DEVICE void StoreKept(const Counting& counting, const Pieces& pieces, int64_t n, int64_t c, int64_t kept,
+                              unsigned lane, unsigned lanes) {
+  if (counting.of == CountOf::kTensor) {
+    if (lane == 0) counting.kept[0] = kept;
+    return;
+  }
+  const bool all_samples = pieces.samples < counting.samples, all_planes = pieces.channels < counting.planes;
+  const int64_t n0 = all_samples ? 0 : n, n1 = all_samples ? counting.samples : n + 1;
+  if (counting.of == CountOf::kSample) {
+    for (int64_t i = n0 + lane; i < n1; i += lanes) counting.kept[i] = kept;
+    return;
+  }
+  const int64_t c0 = all_planes ? 0 : c, width = all_planes ? counting.planes : 1;
+  for (int64_t i = lane; i < (n1 - n0) * width; i += lanes) {
+    counting.kept[(n0 + i / width) * counting.planes + c0 + i % width] = kept;
+  }
+}
+
+// Of bits [begin, end) of `bits`; `lane`'s part of a warp's count.
+DROPKIT_DEVICE int CountPart(const uint32_t* bits, int64_t begin, int64_t end, unsigned lane) {
+  int count = 0;
+  for (int64_t word = (begin >> 5) + lane; word * 32 < end; word += 32) {
+    uint32_t value = bits[word];
+    if (word * 32 < begin) value &= ~static_cast<uint32_t>(LowMask(begin - word * 32));
+    if (word * 32 + 32 > end) value &= static_cast<uint32_t>(LowMask(end - word * 32));
+    count += __popc(value);
+  }
+  return count;
+}
+
+DROPKIT_DEVICE int64_t WarpSum(int64_t value) {
+  for (int step = 16; step > 0; step >>= 1) value += __shfl_xor_sync(0xFFFFFFFFu, value, step);
+  return value;
+}
+
+// Counts whose bits follow each other, a warp each. `bits` are those of the piece [begin, end).
+DROPKIT_DEVICE void CountRuns(const Counting& counting, const Pieces& pieces, int64_t piece, int64_t begin, int64_t end,
+                              const uint32_t* bits, uint64_t stamp) {
+  const unsigned lane = threadIdx.x % 32;
+  const int64_t unit_bits = counting.unit_bits, u0 = Divide(begin, unit_bits), u1 = Divide(end - 1, unit_bits);
+  for (int64_t u = u0 + threadIdx.x / 32; u <= u1; u += blockDim.x / 32) {
+    const int64_t first = u * unit_bits, last = first + unit_bits - 1;
+    int64_t kept = CountPart(bits, Most(first, begin) - begin, Least(last + 1, end) - begin, lane);
+    kept = WarpSum(kept);
+    bool complete = first >= begin && last < end;
+    if (!complete) {
+      if (lane == 0) counting.slots[piece * 2 + (u == u0 ? 0 : 1)] = stamp | static_cast<uint64_t>(kept);
+      __syncwarp();
+      __threadfence();
+      complete = true;
+      kept = 0;
+      // From the last piece on, whose slot is the likeliest not to be there.
+      const int64_t p0 = Divide(first, pieces.piece_bits), p1 = Divide(last, pieces.piece_bits);
+      for (int64_t behind = 0; complete && p1 - behind >= p0; behind += 32) {
+        const int64_t p = p1 - behind - lane;
+        uint64_t slot = stamp;
+        if (p >= p0) {
+          const bool leads = Divide(p * pieces.piece_bits, unit_bits) == u;
+          slot = __ldcg(counting.slots + p * 2 + (leads ? 0 : 1));
+        }
+        complete = __ballot_sync(0xFFFFFFFFu, (slot ^ stamp) >> kStampShift != 0) == 0;
+        kept += static_cast<int64_t>(slot & ((1u << kStampShift) - 1));
+      }
+      kept = WarpSum(kept);
+    }
+    if (!complete) continue;
+    const int64_t n = counting.of == CountOf::kPlane ? Divide(u, pieces.channels) : u;
+    StoreKept(counting, pieces, n, u - n * pieces.channels, kept * counting.weight, lane, 32);
+  }
+}
+
+// Counts of planes whose bits lie interleaved, a thread each.
+DROPKIT_DEVICE void CountInterleaved(const Counting& counting, const Pieces& pieces, int64_t piece, int64_t begin,
+                                     int64_t end, const uint32_t* bits, uint64_t stamp) {
+  const int64_t channels = pieces.channels, sample_bits = pieces.sample_bits;
+  const int64_t n0 = Divide(begin, sample_bits), n1 = Divide(end - 1, sample_bits);
+  for (int64_t i = threadIdx.x; i < (n1 - n0 + 1) * channels; i += blockDim.x) {
+    const int64_t n = n0 + i / channels, c = i % channels, sample = n * sample_bits;
+    const int64_t first = Most(sample, begin), stop = Least(sample + sample_bits, end);
+    int64_t kept = 0;
+    const int64_t into = (first - sample) % channels;  // the channel of the first bit
+    for (int64_t bit = first + (c >= into ? c - into : c - into + channels); bit < stop; bit += channels) {
+      kept += bits[(bit - begin) >> 5] >> ((bit - begin) & 31) & 1;
+    }
+    bool complete = first == sample && stop == sample + sample_bits;
+    if (!complete) {
+      counting.slots[(piece * 2 + (n == n0 ? 0 : 1)) * channels + c] = stamp | static_cast<uint64_t>(kept);
+      __threadfence();
+      complete = true;
+      kept = 0;
+      const int64_t p0 = Divide(sample, pieces.piece_bits), p1 = Divide(sample + sample_bits - 1, pieces.piece_bits);
+      for (int64_t p = p1; complete && p >= p0; --p) {
+        const bool leads = Divide(p * pieces.piece_bits, sample_bits) == n;
+        const uint64_t slot = __ldcg(counting.slots + (p * 2 + (leads ? 0 : 1)) * channels + c);
+        complete = (slot ^ stamp) >> kStampShift == 0;
+        kept += static_cast<int64_t>(slot & ((1u << kStampShift) - 1));
+      }
+    }
+    if (complete) StoreKept(counting, pieces, n, c, kept * counting.weight, 0, 1);
+  }
+}
+
+// The whole block.
+DROPKIT_DEVICE void CountPiece(const Counting& counting, const Pieces& pieces, int64_t piece, int64_t begin, int64_t end,
+                               const uint32_t* bits, uint64_t stamp) {
+  if (counting.channels > 1) return CountInterleaved(counting, pieces, piece, begin, end, bits, stamp);
+  CountRuns(counting, pieces, piece, begin, end, bits, stamp);
+}
+
+}  // namespace dropkit::cuda
+
+#endif  // DROPKIT_SRC_CUDA_COUNT_H_

@@ -1,0 +1,74 @@
+// What a sampling kernel draws, and the block's own copy of what it needs of it at every step.
+//
+// A host p's lanes are planned on the host; a p in the device's memory is read, and its tables made, by one thread of
+// each block with the same functions (draw.h, rate.h), so both give the same bits.
+#ifndef DROPKIT_SRC_CUDA_FIELD_H_
+#define DROPKIT_SRC_CUDA_FIELD_H_
+
+#include "cuda/grid.h"
+#include "draw.h"
+#include "plan.h"
+#include "rate.h"
+
+namespace dropkit::cuda {
+
+struct Field {
+  Spec spec;
+  Plan plan;
+  Coverage coverage;
+  Axis axis[3];                // plan's, missing axes first, so that the last one's cells follow each other
+  int missing_axes = 1;
+  int outer_axis = 1;          // the first that is not missing
+  Key key = nullptr;           // null where the lanes are given
+  const float* p = nullptr;    // of device memory; null: what follows holds
+  uint64_t threshold = 0;      // T
+  LaneLaw law;                 // of T
+  const uint8_t* given = nullptr;  // a byte a lane, [samples][lanes]
+  bool given_marks_kept = false;   // Pack: a zero byte fires
+  bool draws_centres = false;      // cutout's
+  uint64_t first_sample = 0;
+};
+
+// The fields of a mask's own draws in the block's shared memory: plain bytes, because shared memory runs no constructors.
+struct Drawn {
+  uint64_t threshold;
+  CallKey key[3];  // digits, overlay, centres
+  alignas(8) unsigned char law_bytes[sizeof(LaneLaw)];
+  DROPKIT_DEVICE const LaneLaw& law() const { return *reinterpret_cast<const LaneLaw*>(law_bytes); }
+  DROPKIT_DEVICE CallKey digits_key() const { return key[0]; }
+  DROPKIT_DEVICE CallKey overlay_key() const { return key[1]; }
+  DROPKIT_DEVICE CallKey centres_key() const { return key[2]; }
+};
+
+// The whole block; `drawn` is ready when it returns.
+DROPKIT_DEVICE void PrepareDrawn(const Field& field, Drawn* drawn) {
+  const unsigned thread = threadIdx.x;
+  if (thread == 0) {
+    LaneLaw* law = reinterpret_cast<LaneLaw*>(drawn->law_bytes);
+    const uint64_t threshold = field.p ? ThresholdOf(*field.p) : field.threshold;
+    drawn->threshold = threshold;
+    if (field.p && !field.given) {
+      *law = MakeLaneLaw(threshold > kOne ? 0 : LaneThreshold(field.spec, field.plan, field.coverage, threshold));
+    } else {
+      *law = field.law;
+    }
+  } else if (thread <= 3 && field.key) {
+    drawn->key[thread - 1] = MakeCallKey(field.key[0], field.key[1], static_cast<Tag>(thread));
+  }
+  __syncthreads();
+}
+static_assert(static_cast<int>(Tag::kDigits) == 1 && static_cast<int>(Tag::kCentres) == 3);
+
+DROPKIT_DEVICE uint64_t GlobalSample(const Field& field, int64_t n) {
+  return field.plan.shares_batch ? 0 : field.first_sample + static_cast<uint64_t>(n);
+}
+
+// By the device's 32-bit division where that holds the numbers: the 64-bit one takes several times as long.
+DROPKIT_HOST_DEVICE int64_t Divide(int64_t number, int64_t divisor) {
+  if (((number | divisor) >> 32) == 0) return static_cast<uint32_t>(number) / static_cast<uint32_t>(divisor);
+  return number / divisor;
+}
+
+}  // namespace dropkit::cuda
+
+#endif  // DROPKIT_SRC_CUDA_FIELD_H_

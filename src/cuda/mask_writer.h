@@ -1,0 +1,59 @@
+// A whole mask on the device: pieces drawn, stored and counted. What the kernels of sample.cu and drop.cu share, and how
+// the host describes it to them.
+#ifndef DROPKIT_SRC_CUDA_MASK_WRITER_H_
+#define DROPKIT_SRC_CUDA_MASK_WRITER_H_
+
+#include "cuda/count.h"
+
+namespace dropkit::cuda {
+
+struct MaskWriter {
+  Field field;
+  Pieces pieces;
+  Counting counting;
+  uint64_t* bits = nullptr;
+  uint64_t* threshold = nullptr;
+};
+
+// On the host, from validated arguments; drawn with `key`, unless `field.given` is set afterwards. `slots` is workspace.
+Status MakeMaskWriter(const Spec& spec, Probability p, Key key, const View& x, const Exec& exec, const Mask& mask,
+                      MaskWriter* writer);
+// What a MaskWriter needs.
+size_t SlotBytes(const Spec& spec, const View& x);
+int Blocks(int64_t pieces);
+
+// The piece's words of the mask, from shared memory, 128 bits at once where the mask allows.
+DROPKIT_DEVICE void StorePiece(const MaskWriter& writer, int64_t begin, int64_t end, uint32_t* out) {
+  const int64_t words = (end - begin + 31) / 32;
+  if (threadIdx.x == 0) {  // bits past the mask's last are 0; its words have 64
+    if ((end - begin) % 32 != 0) out[words - 1] &= static_cast<uint32_t>(LowMask((end - begin) % 32));
+    if (words % 2 != 0) out[words] = 0;
+  }
+  __syncthreads();
+  auto* to = reinterpret_cast<uint32_t*>(writer.bits) + begin / 32;
+  const int64_t vectors = reinterpret_cast<uintptr_t>(to) % 16 == 0 ? words / 4 : 0;
+  for (int64_t i = threadIdx.x; i < vectors; i += blockDim.x) {
+    reinterpret_cast<uint4*>(to)[i] = {out[4 * i], out[4 * i + 1], out[4 * i + 2], out[4 * i + 3]};
+  }
+  for (int64_t i = 4 * vectors + threadIdx.x; i < (words + 1) / 2 * 2; i += blockDim.x) to[i] = out[i];
+}
+
+// The whole block. Calls use(begin, end, bits) for each piece that it draws, with the bits in shared memory.
+template <typename Use>
+DROPKIT_DEVICE void WriteMask(const MaskWriter& writer, const Drawn& drawn, DrawMemory* memory, Use use) {
+  const uint64_t stamp = StampOf(writer.counting, drawn, writer.field.key != nullptr);
+  if (blockIdx.x == 0 && threadIdx.x == 0) *writer.threshold = drawn.threshold;
+  for (int64_t piece = blockIdx.x; piece < writer.pieces.count; piece += gridDim.x) {
+    const int64_t begin = piece * writer.pieces.piece_bits;
+    const int64_t end = Least(begin + writer.pieces.piece_bits, writer.pieces.num_bits);
+    DrawBits(writer.field, drawn, writer.pieces, begin, end, memory);
+    StorePiece(writer, begin, end, memory->out);
+    CountPiece(writer.counting, writer.pieces, piece, begin, end, memory->out, stamp);
+    use(begin, end, memory->out);
+    __syncthreads();
+  }
+}
+
+}  // namespace dropkit::cuda
+
+#endif  // DROPKIT_SRC_CUDA_MASK_WRITER_H_

@@ -1,0 +1,170 @@
+// Sample, Spread and Pack on the device: one launch each, which draws the bits, stores them and counts them.
+//
+// Memory plan: each block draws pieces of the mask in its shared memory (draw_bits.h) and writes every word once; counts
+// are summed through the workspace (count.h). Nothing else is read but key, p or the given bytes.
+#include <bit>
+
+#include "cuda/cuda.h"
+#include "cuda/mask_writer.h"
+#include "cuda/runtime.h"
+#include "validate.h"
+
+namespace dropkit::cuda {
+namespace {
+
+__global__ void __launch_bounds__(kBlockThreads) SampleKernel(const MaskWriter writer) {
+  __shared__ DrawMemory memory;
+  __shared__ Drawn drawn;
+  PrepareDrawn(writer.field, &drawn);
+  WriteMask(writer, drawn, &memory, [](int64_t, int64_t, const uint32_t*) {});
+}
+
+__global__ void FinishEmptyKernel(const float* p, uint64_t host_threshold, uint64_t* threshold, int64_t* kept,
+                                  int64_t num_kept) {
+  for (int64_t i = threadIdx.x; i < num_kept; i += blockDim.x) kept[i] = 0;
+  if (threadIdx.x == 0 && threshold) *threshold = p ? ThresholdOf(*p) : host_threshold;
+}
+
+// ---------------------------------------------------------------- what the kernel is told
+
+// How many of a multiprocessor's blocks a piece is wanted for: few enough that pieces share little, enough to hide waits.
+constexpr int kBlocksOfMultiprocessor = 4;
+
+Pieces PiecesOf(const Plan& plan, const Mask& mask) {
+  return MakePieces(plan, mask, int64_t{kBlocksOfMultiprocessor} * Multiprocessors());
+}
+
+uint64_t Mix(uint64_t hash, uint64_t value) {  // FNV-1a's step, with the high half folded in
+  hash = (hash ^ value) * 0x100000001B3u;
+  return hash ^ hash >> 32;
+}
+
+// Everything but T and the key that a piece's count depends on.
+uint64_t ShapeHash(const Field& field, const Pieces& pieces, const Counting& counting) {
+  uint64_t hash = 0xCBF29CE484222325u;
+  const Spec& spec = field.spec;
+  for (const Axis& axis : field.axis) {
+    for (const int64_t value : {axis.size, axis.block, axis.positions, axis.before}) {
+      hash = Mix(hash, static_cast<uint64_t>(value));
+    }
+  }
+  for (const int64_t value :
+       {int64_t{static_cast<int>(spec.method)}, int64_t{static_cast<int>(spec.rate)}, field.plan.lanes,
+        int64_t{field.plan.shares_batch}, int64_t{pieces.interleaved}, pieces.num_bits, pieces.channels,
+        pieces.map_bits, pieces.piece_bits, counting.unit_bits, int64_t{static_cast<int>(counting.of)}}) {
+    hash = Mix(hash, static_cast<uint64_t>(value));
+  }
+  return Mix(Mix(hash, std::bit_cast<uint64_t>(spec.gamma_scale)), field.first_sample);
+}
+
+Field FieldOf(const Spec& spec, const Plan& plan, Probability p, Key key, const Mask& mask) {
+  Field field;
+  field.spec = spec;
+  field.plan = plan;
+  field.coverage = NeedsCoverage(spec) ? MakeCoverage(plan) : Coverage{};
+  field.missing_axes = 3 - mask.spatial_dims;
+  field.outer_axis = std::min(2, field.missing_axes);
+  for (int i = 0; i < mask.spatial_dims; ++i) field.axis[field.missing_axes + i] = plan.axis[i];
+  field.key = key;
+  field.p = p.device;
+  field.first_sample = static_cast<uint64_t>(mask.first_sample);
+  field.draws_centres = spec.method == Method::kCutout;
+  if (!p.device) {
+    field.threshold = ThresholdOf(p.value);
+    field.law = MakeLaneLaw(LaneThreshold(spec, plan, field.coverage, field.threshold));
+  }
+  return field;
+}
+
+Counting CountingOf(const Plan& plan, const Pieces& pieces, const Mask& mask) {
+  Counting counting;
+  const int64_t cells_of_bit = plan.has_map ? 1 : plan.cells, planes_of_bit = mask.channels / pieces.channels;
+  counting.kept = mask.kept;
+  counting.samples = mask.samples;
+  counting.planes = mask.channels;
+  if (mask.spec.over == Over::kPlane) {
+    counting.of = CountOf::kPlane;
+    counting.unit_bits = pieces.map_bits;
+    counting.channels = pieces.interleaved ? pieces.channels : 1;
+    counting.weight = cells_of_bit;
+  } else if (mask.one_count) {
+    counting.of = CountOf::kTensor;
+    counting.unit_bits = pieces.num_bits;
+    counting.weight = cells_of_bit * planes_of_bit * (mask.samples / pieces.samples);
+  } else {
+    counting.unit_bits = pieces.sample_bits;
+    counting.weight = cells_of_bit * planes_of_bit;
+  }
+  return counting;
+}
+
+Status LaunchSample(const MaskWriter& writer, const Exec& exec) {
+  return Launch(SampleKernel, Blocks(writer.pieces.count), kBlockThreads, exec.stream, writer);
+}
+
+// A mask from the caller's bytes: seeds that fire, or (Pack) elements that are kept.
+Status FromBytes(const Spec& spec, Probability p, const uint8_t* bytes, bool marks_kept, const View& x,
+                 const Exec& exec, Mask* mask) {
+  MaskWriter writer;
+  if (Status status = MakeMaskWriter(spec, p, nullptr, x, exec, *mask, &writer); !status.ok()) return status;
+  Field& field = writer.field;
+  if (spec.method == Method::kCutout) {  // a given seed is a centre's position, not a hole
+    field.plan.lanes_per_channel = field.plan.positions;
+    field.plan.lanes = field.plan.lane_channels * field.plan.lanes_per_channel;
+    field.draws_centres = false;
+  }
+  field.given = bytes;
+  field.given_marks_kept = marks_kept;
+  if (Status status = Zero(exec.scratch, SlotBytes(spec, x), exec.stream); !status.ok()) return status;
+  return LaunchSample(writer, exec);
+}
+
+}  // namespace
+
+int Blocks(int64_t pieces) {
+  return static_cast<int>(std::min<int64_t>(pieces, int64_t{2} * kBlocksOfMultiprocessor * Multiprocessors()));
+}
+
+Status MakeMaskWriter(const Spec& spec, Probability p, Key key, const View& x, const Exec& exec, const Mask& mask,
+                      MaskWriter* writer) {
+  Plan plan;
+  if (Status status = MakePlan(spec, x, &plan); !status.ok()) return status;
+  writer->field = FieldOf(spec, plan, p, key, mask);
+  writer->pieces = PiecesOf(plan, mask);
+  writer->counting = CountingOf(plan, writer->pieces, mask);
+  writer->counting.slots = static_cast<uint64_t*>(exec.scratch);
+  writer->counting.shape = ShapeHash(writer->field, writer->pieces, writer->counting);
+  writer->bits = mask.bits;
+  writer->threshold = mask.threshold;
+  return Status();
+}
+
+size_t SlotBytes(const Spec& spec, const View& x) {
+  Plan plan;
+  Mask mask;
+  if (!Describe(spec, x, &mask).ok() || mask.num_bits == 0 || !MakePlan(spec, x, &plan).ok()) return 0;
+  const Pieces pieces = PiecesOf(plan, mask);
+  return static_cast<size_t>(pieces.count * CountingOf(plan, pieces, mask).slots_of_piece()) * sizeof(uint64_t);
+}
+
+Status Sample(const Spec& spec, Probability p, Key key, const View& x, const Exec& exec, Mask* mask) {
+  MaskWriter writer;
+  if (Status status = MakeMaskWriter(spec, p, key, x, exec, *mask, &writer); !status.ok()) return status;
+  return LaunchSample(writer, exec);
+}
+
+Status Spread(const Spec& spec, Probability p, const uint8_t* seeds, const View& x, const Exec& exec, Mask* mask) {
+  return FromBytes(spec, p, seeds, false, x, exec, mask);
+}
+
+Status Pack(const Spec& spec, Probability p, const uint8_t* keep, const View& x, const Exec& exec, Mask* mask) {
+  return FromBytes(spec, p, keep, true, x, exec, mask);
+}
+
+Status FinishEmpty(Probability p, const Mask& mask, const Exec& exec) {
+  const uint64_t threshold = p.device ? 0 : ThresholdOf(p.value);
+  return Launch(FinishEmptyKernel, 1, kBlockThreads, exec.stream, p.device, threshold, mask.threshold, mask.kept,
+                mask.kept ? mask.num_kept : 0);
+}
+
+}  // namespace dropkit::cuda

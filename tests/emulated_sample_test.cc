@@ -1,0 +1,289 @@
+// The sampling kernels, run on the host over whole grids, against the reference backend: bits, counts and T to the bit,
+// whatever the order of blocks, their threads and number, and whatever an earlier launch left in the workspace.
+#include <gtest/gtest.h>
+
+#include <random>
+#include <string>
+#include <vector>
+
+#include "dropkit/dropkit.h"
+#include "emulated_grid.h"
+
+namespace dropkit {
+namespace {
+
+namespace emulated = cuda::emulated;
+
+struct Memory {  // of a mask, on what the emulation takes for a device; every word is spoilt before
+  Mask mask;
+  std::vector<uint64_t> bits, threshold;
+  std::vector<int64_t> kept;
+  Memory(const Spec& spec, const View& x, bool one_count) {
+    mask.one_count = one_count;
+    EXPECT_TRUE(Describe(spec, x, &mask).ok());
+    bits.assign(static_cast<size_t>(mask.num_words()) + 1, 0xA5A5A5A5A5A5A5A5u);
+    kept.assign(static_cast<size_t>(mask.num_kept) + 1, -77);
+    threshold.assign(1, 3);
+    mask.bits = bits.data();
+    mask.kept = kept.data();
+    mask.threshold = threshold.data();
+  }
+};
+
+struct Given {  // how a case draws
+  std::string line;
+  float p = 0.1f;
+  View x;
+  bool device_p = false, one_count = false;
+  uint64_t key[2] = {7, 11};
+  std::vector<uint8_t> seeds;  // not empty: Spread, or Pack for dropout
+};
+
+std::string Text(const Given& given) {
+  std::string text = given.line + "@" + std::to_string(given.p) + " " + std::to_string(given.x.samples) + "," +
+                     std::to_string(given.x.channels);
+  for (int i = 0; i < given.x.spatial_dims; ++i) text += "," + std::to_string(given.x.size[i]);
+  if (given.x.channel_stride == 1) text += " last";
+  if (given.device_p) text += " p in memory";
+  if (given.one_count) text += " one count";
+  return text + " first sample " + std::to_string(given.x.first_sample);
+}
+
+Status Write(const Given& given, const Spec& spec, const Exec& exec, Mask* mask) {
+  const Probability p = given.device_p ? Probability(&given.p) : Probability(given.p);
+  if (given.seeds.empty()) return Sample(spec, p, given.key, given.x, exec, mask);
+  const bool packs = spec.method == Method::kDropout && spec.share == Share::kNone;
+  return packs ? Pack(spec, p, given.seeds.data(), given.x, exec, mask)
+               : Spread(spec, p, given.seeds.data(), given.x, exec, mask);
+}
+
+// `scratch` is what an earlier launch left.
+void Compare(const Given& given, std::vector<uint64_t>* scratch) {
+  SCOPED_TRACE(Text(given));
+  Spec spec;
+  ASSERT_TRUE(ParseSpec(given.line, &spec).ok());
+  Memory expected(spec, given.x, given.one_count), found(spec, given.x, given.one_count);
+  Exec reference, device;
+  reference.backend = "reference";
+  ASSERT_TRUE(Write(given, spec, reference, &expected.mask).ok());
+  device.backend = "cuda";
+  ASSERT_TRUE(ScratchBytes(spec, given.x, device, &device.scratch_bytes).ok());
+  scratch->resize(std::max(scratch->size(), device.scratch_bytes / 8 + 16), 0x123456789ABCDEFu);
+  void* start = scratch->data();
+  size_t room = scratch->size() * 8;
+  device.scratch = std::align(64, device.scratch_bytes, start, room);
+  emulated::ForgetLaunches();
+  const Status status = Write(given, spec, device, &found.mask);
+  ASSERT_TRUE(status.ok()) << status.message();
+  EXPECT_EQ(emulated::Launches().size(), 1u);
+  EXPECT_EQ(emulated::Zeroings(), given.seeds.empty() ? 0 : 1);
+  EXPECT_EQ(found.bits, expected.bits);
+  EXPECT_EQ(found.kept, expected.kept);
+  EXPECT_EQ(found.threshold, expected.threshold);
+}
+
+const char* const kLines[] = {
+    "dropblock:block=7",
+    "dropblock:block=3,region=whole",
+    "dropblock:block=4,region=whole,anchor=after,rate=plain,clip=none",
+    "dropblock:block=3,rate=raw",
+    "dropblock:block=5,rate=calibrated,normalize=expected",
+    "dropblock:block=2,share=batch",
+    "dropblock:block=3,share=channels",
+    "dropblock:block=3,share=all,over=plane",
+    "dropblock:block=3,over=plane",
+    "dropblock:block=3,over=sample",
+    "dropout",
+    "dropout:share=channels",
+    "dropout:share=batch,over=plane",
+    "dropout:over=plane",
+    "dropout:share=all",
+    "spatial_dropout",
+    "spatial_dropout:share=batch,over=plane",
+    "drop_path",
+    "drop_path:share=batch",
+    "drop_path:over=plane",
+    "cutout:size=5,holes=2",
+    "cutout:size=4,share=none,region=valid",
+    "drop_connect:share=none",
+};
+constexpr float kProbabilities[] = {0.0f, 0.001f, 0.03f, 0.1f, 0.3f, 0.5f, 0.77f, 0.999f, 1.0f};
+
+class Cases {
+ public:
+  explicit Cases(unsigned seed) : random_(seed) {}
+  int64_t Below(int64_t count) { return static_cast<int64_t>(random_() % static_cast<uint64_t>(count)); }
+  template <typename T, size_t kCount>
+  T Of(const T (&values)[kCount]) {
+    return values[Below(kCount)];
+  }
+  Given Next() {
+    Given given;
+    given.line = Of(kLines);
+    given.p = Of(kProbabilities);
+    const int dims = static_cast<int>(Below(10) < 7 ? 2 : Below(4));
+    std::vector<int64_t> sizes;
+    for (int i = 0; i < dims; ++i) sizes.push_back(1 + Below(dims == 1 ? 300 : dims == 2 ? 40 : 12));
+    const int64_t channels = 1 + Below(Below(3) == 0 ? 130 : 9), samples = 1 + Below(Below(4) == 0 ? 70 : 4);
+    const Layout layout = Below(2) == 0 ? Layout::kChannelsFirst : Layout::kChannelsLast;
+    given.x = DenseView(nullptr, DType::kF32, samples, channels, sizes, layout, Below(2) * Below(int64_t{1} << 40));
+    given.device_p = Below(2) == 0;
+    given.one_count = given.line.find("over=") == std::string::npos && Below(3) == 0;
+    given.key[0] = random_();
+    given.key[1] = random_();
+    return given;
+  }
+  bool Fits(const Given& given) {
+    Spec spec;
+    Mask mask;
+    RateInfo info;
+    return ParseSpec(given.line, &spec).ok() && Rates(spec, given.p, given.x, &info).ok() &&
+           Describe(spec, given.x, &mask).ok();
+  }
+
+ private:
+  std::mt19937_64 random_;
+};
+
+void RunCases(unsigned seed, int count, bool spread) {
+  Cases cases(seed);
+  std::vector<uint64_t> scratch;
+  for (int done = 0; done < count;) {
+    Given given = cases.Next();
+    if (!cases.Fits(given)) continue;
+    Spec spec;
+    RateInfo info;
+    ASSERT_TRUE(ParseSpec(given.line, &spec).ok());
+    ASSERT_TRUE(Rates(spec, given.p, given.x, &info).ok());
+    if (spread) {
+      int64_t lanes = info.lanes;
+      if (spec.method == Method::kCutout) {
+        lanes = (spec.share == Share::kNone ? given.x.channels : 1) * info.positions[0] * info.positions[1] * info.positions[2];
+      }
+      const bool shared = spec.share == Share::kBatch || spec.share == Share::kAll;
+      given.seeds.resize(static_cast<size_t>(lanes * (shared ? 1 : given.x.samples)) + 1);
+      for (uint8_t& seed_byte : given.seeds) seed_byte = cases.Below(20) == 0 ? 1 + cases.Below(255) : 0;
+    }
+    constexpr int kThreads[] = {32, 64, 96, 256};
+    emulated::SetThreads(cases.Of(kThreads));
+    emulated::SetSeed(seed + static_cast<unsigned>(done));
+    emulated::SetMultiprocessors(static_cast<int>(1 + cases.Below(6)));
+    Compare(given, &scratch);
+    if (testing::Test::HasFailure()) return;
+    ++done;
+  }
+  emulated::SetThreads(0);
+}
+
+TEST(EmulatedSampleTest, DrawsWhatTheReferenceDraws) { RunCases(1, 500, false); }
+TEST(EmulatedSampleTest, SpreadsAndPacksGivenBytes) { RunCases(2, 150, true); }
+
+// Sizes around a tile, a word, a vector and a piece; few of the random ones are there.
+TEST(EmulatedSampleTest, SizesAroundEveryBoundary) {
+  std::vector<uint64_t> scratch;
+  emulated::SetThreads(64);
+  for (const char* line : {"dropout", "dropout:share=batch", "dropblock:block=3", "spatial_dropout", "drop_path"}) {
+    for (const int64_t size : {31, 32, 33, 63, 64, 65, 127, 128, 129, 511, 512, 513, 2047, 2048, 2049, 4097}) {
+      for (const bool rows : {false, true}) {
+        Given given;
+        given.line = line;
+        given.p = 0.2f;
+        given.x = rows ? DenseView(nullptr, DType::kF32, 3, size, {3}, Layout::kChannelsLast)
+                       : DenseView(nullptr, DType::kF32, 3, 2, {size});
+        Compare(given, &scratch);
+        if (HasFailure()) return;
+      }
+    }
+  }
+  emulated::SetThreads(0);
+}
+
+// More channels than a block has rows for; a map of several pieces; a sample of many.
+TEST(EmulatedSampleTest, LargeMasks) {
+  std::vector<uint64_t> scratch;
+  emulated::SetMultiprocessors(1);
+  const auto compare = [&](const char* line, float p, const View& x) {
+    Given given;
+    given.line = line;
+    given.p = p;
+    given.x = x;
+    Compare(given, &scratch);
+  };
+  for (const Layout layout : {Layout::kChannelsFirst, Layout::kChannelsLast}) {
+    compare("dropout", 0.3f, DenseView(nullptr, DType::kF32, 2, 5001, {3, 2}, layout));
+    compare("dropblock:block=3,rate=raw", 0.02f, DenseView(nullptr, DType::kF32, 1, 4200, {4, 5}, layout));
+    compare("dropblock:block=31", 0.1f, DenseView(nullptr, DType::kF32, 1, 3, {300, 311}, layout));
+    compare("dropblock:block=7", 0.1f, DenseView(nullptr, DType::kF32, 3, 64, {56, 56}, layout));
+    compare("dropblock:block=5,over=plane", 0.1f, DenseView(nullptr, DType::kF32, 2, 40, {60, 70}, layout));
+    compare("dropblock:block=3x5x7,clip=none,region=whole,rate=raw", 0.01f,
+            DenseView(nullptr, DType::kF32, 2, 3, {20, 21, 22}, layout));
+  }
+  emulated::SetMultiprocessors(4);
+}
+
+// The slots of an earlier launch with another key are not counted, nor is what was in the memory before.
+TEST(EmulatedSampleTest, CountsDoNotDependOnTheWorkspace) {
+  std::vector<uint64_t> scratch;
+  Given given;
+  given.line = "dropout";
+  given.p = 0.4f;
+  given.x = DenseView(nullptr, DType::kF32, 1, 3, {64, 64});
+  for (uint64_t round = 0; round < 20; ++round) {
+    given.key[1] = round / 2;  // each twice: what the first left is then right
+    given.one_count = round % 3 == 0;
+    emulated::SetSeed(round);
+    Compare(given, &scratch);
+  }
+}
+
+TEST(EmulatedSampleTest, ABadPInMemoryKeepsAllAndSaysSo) {
+  std::vector<uint64_t> scratch;
+  for (const float p : {-0.1f, 1.5f, __builtin_nanf("")}) {
+    Given given;
+    given.line = "dropblock:block=3";
+    given.p = p;
+    given.device_p = true;
+    given.x = DenseView(nullptr, DType::kF32, 2, 3, {8, 8});
+    Compare(given, &scratch);
+  }
+}
+
+TEST(EmulatedSampleTest, WorkspaceIsAsked) {
+  Given given;
+  Spec spec;
+  ASSERT_TRUE(ParseSpec("dropout", &spec).ok());
+  given.x = DenseView(nullptr, DType::kF32, 1, 3, {64, 64});
+  Memory memory(spec, given.x, false);
+  Exec exec;
+  exec.backend = "cuda";
+  size_t bytes = 0;
+  ASSERT_TRUE(ScratchBytes(spec, given.x, exec, &bytes).ok());
+  EXPECT_GT(bytes, 0u);
+  Status status = Sample(spec, 0.5f, given.key, given.x, exec, &memory.mask);
+  EXPECT_FALSE(status.ok());
+  EXPECT_NE(status.message().find("exec.scratch = null"), std::string::npos) << status.message();
+  alignas(64) static uint64_t scratch[1024];
+  ASSERT_LE(bytes, sizeof(scratch));
+  exec.scratch = scratch;
+  exec.scratch_bytes = bytes - 1;
+  status = Sample(spec, 0.5f, given.key, given.x, exec, &memory.mask);
+  EXPECT_FALSE(status.ok());
+  EXPECT_NE(status.message().find("exec.scratch_bytes = " + std::to_string(bytes - 1)), std::string::npos);
+  EXPECT_EQ(memory.threshold[0], 3u);  // nothing was written
+}
+
+TEST(EmulatedSampleTest, EmptyTensors) {
+  Spec spec;
+  ASSERT_TRUE(ParseSpec("dropblock:block=3", &spec).ok());
+  const View x = DenseView(nullptr, DType::kF32, 2, 0, {8, 8});
+  Memory memory(spec, x, false);
+  Exec exec;
+  exec.backend = "cuda";
+  const uint64_t key[2] = {1, 2};
+  ASSERT_TRUE(Sample(spec, 0.5f, key, x, exec, &memory.mask).ok());
+  EXPECT_EQ(memory.kept, (std::vector<int64_t>{0, 0, -77}));
+  EXPECT_EQ(memory.threshold[0], uint64_t{1} << 31);
+}
+
+}  // namespace
+}  // namespace dropkit
