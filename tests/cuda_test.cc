@@ -92,10 +92,15 @@ TEST_F(CudaTest, GoldenMasks) {
 }
 
 TEST_F(CudaTest, EveryCallAsItIsAndCaptured) {
-  const char* specs[] = {"dropout@0.17", "spatial_dropout@0.4", "drop_path@0.5", "dropblock:block=3@0.2",
+  const char* specs[] = {"dropout@0.17",
+                         "spatial_dropout@0.4",
+                         "drop_path@0.5",
+                         "dropblock:block=3@0.2",
                          "dropblock:block=4x3,region=whole,rate=calibrated,share=batch,normalize=expected@0.3",
-                         "dropblock:block=3,share=channels,over=plane,fill=0.5@0.2", "cutout:size=4,holes=2@0.7",
-                         "drop_connect:normalize=asked@0.3", "dropout:over=sample,fill=noise@0.5"};
+                         "dropblock:block=3,share=channels,over=plane,fill=0.5@0.2",
+                         "cutout:size=4,holes=2@0.7",
+                         "drop_connect:normalize=asked@0.3",
+                         "dropout:over=sample,fill=noise@0.5"};
   for (const std::string spec : specs) {
     for (const std::string dtype : {"f32", "f16", "bf16", "f64"}) {
       for (const std::string rest : {" first forward", " last forward", " first in_place", " last backward",

@@ -158,7 +158,8 @@ void RunCases(unsigned seed, int count, bool spread) {
     if (spread) {
       int64_t lanes = info.lanes;
       if (spec.method == Method::kCutout) {
-        lanes = (spec.share == Share::kNone ? given.x.channels : 1) * info.positions[0] * info.positions[1] * info.positions[2];
+        lanes = (spec.share == Share::kNone ? given.x.channels : 1) * info.positions[0] * info.positions[1] *
+                info.positions[2];
       }
       const bool shared = spec.share == Share::kBatch || spec.share == Share::kAll;
       given.seeds.resize(static_cast<size_t>(lanes * (shared ? 1 : given.x.samples)) + 1);

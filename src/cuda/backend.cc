@@ -12,7 +12,7 @@ size_t ScratchOf(const Spec& spec, const View& x, const Exec&) { return cuda::Sl
 
 }  // namespace
 
-const Backend kCudaBackend = {"cuda",     false,           cuda::Unavailable, ScratchOf,  cuda::Sample, cuda::Spread,
-                              cuda::Pack, cuda::FinishEmpty, cuda::Apply,       cuda::Drop};
+const Backend kCudaBackend = {"cuda",       false,      cuda::Unavailable, ScratchOf,   cuda::Sample,
+                              cuda::Spread, cuda::Pack, cuda::FinishEmpty, cuda::Apply, cuda::Drop};
 
 }  // namespace dropkit

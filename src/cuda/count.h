@@ -1,9 +1,9 @@
 // Counts of kept elements, in the launch that draws them: no memory has to be cleared before, nothing runs after.
 //
-// A count's bits (a sample's, a plane's, or the whole tensor's) may lie in several pieces. Each block leaves its part in
-// a slot of the workspace, and then looks whether the slots of all the count's pieces are there: at least the block that
-// is last, by the order of the fences, sees them all, and writes their sum; when several do, they write the same. A slot
-// is there if it bears the stamp of this draw, which is made of all that its number depends on: what an earlier
+// A count's bits (a sample's, a plane's, or the whole tensor's) may lie in several pieces. Each block leaves its part
+// in a slot of the workspace, and then looks whether the slots of all the count's pieces are there: at least the block
+// that is last, by the order of the fences, sees them all, and writes their sum; when several do, they write the same.
+// A slot is there if it bears the stamp of this draw, which is made of all that its number depends on: what an earlier
 // launch left in the same memory either has another stamp or has the right number. (A stamp has 44 bits.) A mask of
 // given bytes has no key to make a stamp of, so its slots are cleared before.
 #ifndef DROPKIT_SRC_CUDA_COUNT_H_
@@ -19,10 +19,10 @@ struct Counting {
   CountOf of = CountOf::kSample;
   int64_t* kept = nullptr;
   uint64_t* slots = nullptr;
-  uint64_t shape = 0;        // of what the numbers depend on beside the key and T
-  int64_t unit_bits = 1;     // of a count, where its bits follow each other
-  int64_t channels = 1;      // counts of a sample that lie interleaved; else 1
-  int64_t weight = 1;        // elements that a bit stands for in its count
+  uint64_t shape = 0;               // of what the numbers depend on beside the key and T
+  int64_t unit_bits = 1;            // of a count, where its bits follow each other
+  int64_t channels = 1;             // counts of a sample that lie interleaved; else 1
+  int64_t weight = 1;               // elements that a bit stands for in its count
   int64_t samples = 1, planes = 1;  // of x: a shared mask's counts are written for each
   int64_t slots_of_piece() const { return 2 * channels; }
 };
@@ -32,7 +32,8 @@ static_assert(kMostPieceBits < 1 << kStampShift);
 
 DROPKIT_DEVICE uint64_t StampOf(const Counting& counting, const Drawn& drawn, bool has_key) {
   const CallKey key = has_key ? drawn.overlay_key() : CallKey{{0, 0}};
-  const Words4 words = Philox({{Low32(counting.shape), High32(counting.shape), Low32(drawn.threshold), High32(drawn.threshold)}}, key);
+  const Words4 words =
+      Philox({{Low32(counting.shape), High32(counting.shape), Low32(drawn.threshold), High32(drawn.threshold)}}, key);
   return (words.word[0] | uint64_t{words.word[1]} << 32 | 1u) << kStampShift;
 }
 
@@ -140,8 +141,8 @@ DROPKIT_DEVICE void CountInterleaved(const Counting& counting, const Pieces& pie
 }
 
 // The whole block.
-DROPKIT_DEVICE void CountPiece(const Counting& counting, const Pieces& pieces, int64_t piece, int64_t begin, int64_t end,
-                               const uint32_t* bits, uint64_t stamp) {
+DROPKIT_DEVICE void CountPiece(const Counting& counting, const Pieces& pieces, int64_t piece, int64_t begin,
+                               int64_t end, const uint32_t* bits, uint64_t stamp) {
   if (counting.channels > 1) return CountInterleaved(counting, pieces, piece, begin, end, bits, stamp);
   CountRuns(counting, pieces, piece, begin, end, bits, stamp);
 }

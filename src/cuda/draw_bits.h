@@ -1,10 +1,10 @@
-// A range of a mask's bits, drawn by one block into its shared memory. Nothing random depends on the range: a tile of 512
-// lanes that two ranges touch is drawn for both.
+// A range of a mask's bits, drawn by one block into its shared memory. Nothing random depends on the range: a tile of
+// 512 lanes that two ranges touch is drawn for both.
 //
-// Memory plan: bits of the range in `out`, one read-modify-write in shared memory a run of dropped cells. Few marks (the
-// law has an overlay alone) are spread as they are drawn, a tile a thread; else some tiles' lanes are drawn as words
-// first. Where channels are innermost, a sample's part of the range is drawn as a row of positions a channel in `rows`,
-// and rows are transposed 32 by 32 into `out`.
+// Memory plan: bits of the range in `out`, one read-modify-write in shared memory a run of dropped cells. Few marks
+// (the law has an overlay alone) are spread as they are drawn, a tile a thread; else some tiles' lanes are drawn as
+// words first. Where channels are innermost, a sample's part of the range is drawn as a row of positions a channel in
+// `rows`, and rows are transposed 32 by 32 into `out`.
 #ifndef DROPKIT_SRC_CUDA_DRAW_BITS_H_
 #define DROPKIT_SRC_CUDA_DRAW_BITS_H_
 
@@ -26,8 +26,8 @@ struct DrawMemory {  // shared
 DROPKIT_DEVICE int64_t Least(int64_t a, int64_t b) { return a < b ? a : b; }
 DROPKIT_DEVICE int64_t Most(int64_t a, int64_t b) { return a < b ? b : a; }
 
-// What is drawn at once into `buffer`: bits [begin, end) of the mask, or (rows) channels [c0, c1) x positions [q0, q1) of
-// sample n.
+// What is drawn at once into `buffer`: bits [begin, end) of the mask, or (rows) channels [c0, c1) x positions [q0, q1)
+// of sample n.
 struct Part {
   uint32_t* buffer;
   int64_t begin, end;
@@ -65,8 +65,8 @@ DROPKIT_DEVICE LaneRange LanesThatReach(const Field& field, int64_t q0, int64_t 
   return {Most(0, first) * lanes, Least(axis.positions, last + 1) * lanes};
 }
 
-// The tiles that a part needs: `count` of them, in order of samples; or, where a part has a piece of each channel's map,
-// `tiles_of_channel` for each channel.
+// The tiles that a part needs: `count` of them, in order of samples; or, where a part has a piece of each channel's
+// map, `tiles_of_channel` for each channel.
 struct Tiles {
   int64_t first, count, of_sample;  // numbered sample * of_sample + tile
   LaneRange channel_lanes;
@@ -156,8 +156,8 @@ DROPKIT_DEVICE void PlaceOf(const Field& field, const Drawn& drawn, int64_t n, i
   }
 }
 
-DROPKIT_DEVICE void ClearBlock(const Field& field, const Drawn& drawn, const Pieces& pieces, const Part& part, int64_t n,
-                               int64_t lane) {
+DROPKIT_DEVICE void ClearBlock(const Field& field, const Drawn& drawn, const Pieces& pieces, const Part& part,
+                               int64_t n, int64_t lane) {
   const int64_t channel = Divide(lane, field.plan.lanes_per_channel);
   const Window window = WindowOf(pieces, part, n, channel);
   if (window.lo >= window.hi) return;
@@ -177,8 +177,8 @@ DROPKIT_DEVICE void ClearBlock(const Field& field, const Drawn& drawn, const Pie
 }
 
 // Fired lanes [lane, lane + 32) of sample n, those of `fired`; the sample has them all.
-DROPKIT_DEVICE void SpreadWord(const Field& field, const Drawn& drawn, const Pieces& pieces, const Part& part, int64_t n,
-                               int64_t lane, uint32_t fired) {
+DROPKIT_DEVICE void SpreadWord(const Field& field, const Drawn& drawn, const Pieces& pieces, const Part& part,
+                               int64_t n, int64_t lane, uint32_t fired) {
   if (field.plan.has_blocks) {
     for (; fired != 0; fired &= fired - 1) ClearBlock(field, drawn, pieces, part, n, lane + __ffs(fired) - 1);
   } else if (!pieces.interleaved) {
@@ -224,8 +224,8 @@ DROPKIT_DEVICE uint32_t GivenWord(const Field& field, int64_t n, int64_t lane) {
 }
 
 // The marked lanes of `count` tiles from `first` on, as words. The whole block; ready when it returns.
-DROPKIT_DEVICE void DrawWords(const Field& field, const Drawn& drawn, const Part& part, const Tiles& tiles, int64_t first,
-                              int count, uint32_t* words) {
+DROPKIT_DEVICE void DrawWords(const Field& field, const Drawn& drawn, const Part& part, const Tiles& tiles,
+                              int64_t first, int count, uint32_t* words) {
   const LaneLaw& law = drawn.law();
   constexpr int kGroups = kTileLanes / 128;
   for (int i = threadIdx.x; i < count * kGroups; i += blockDim.x) {
@@ -361,8 +361,8 @@ DROPKIT_DEVICE void DrawInterleaved(const Field& field, const Drawn& drawn, cons
   }
 }
 
-// Bits [begin, end) of the mask, at most pieces.most_bits, into memory->out from its bit 0 on; bits past them in the last
-// word are unspecified. The whole block; ready when it returns.
+// Bits [begin, end) of the mask, at most pieces.most_bits, into memory->out from its bit 0 on; bits past them in the
+// last word are unspecified. The whole block; ready when it returns.
 DROPKIT_DEVICE void DrawBits(const Field& field, const Drawn& drawn, const Pieces& pieces, int64_t begin, int64_t end,
                              DrawMemory* memory) {
   FillWords(memory->out, (end - begin + 31) / 32, pieces.interleaved ? 0 : ~0u);

@@ -1,10 +1,10 @@
 // Sample and Apply in one launch, where no gain waits for a count: x is read and y written while the bits that decide
 // are still in shared memory.
 //
-// Memory plan: where every element has a bit of its own, a block draws a piece of the mask and applies it at once. Where
-// elements share bits (a channel's map, a batch), blocks first write the mask, each its pieces, and then draw for each
-// range of elements the few bits that it needs once more, which is cheaper than to wait for other blocks. Other cases
-// (a gain from counts, fill=noise, strided x or y) are two launches: sample.cu's and apply.cu's.
+// Memory plan: where every element has a bit of its own, a block draws a piece of the mask and applies it at once.
+// Where elements share bits (a channel's map, a batch), blocks first write the mask, each its pieces, and then draw for
+// each range of elements the few bits that it needs once more, which is cheaper than to wait for other blocks. Other
+// cases (a gain from counts, fill=noise, strided x or y) are two launches: sample.cu's and apply.cu's.
 #include <algorithm>
 
 #include "cuda/apply_range.h"
@@ -18,8 +18,8 @@
 namespace dropkit::cuda {
 namespace {
 
-// Elements of x and y, numbered in their memory order, cut into ranges whose bits a block can draw at once: `group` steps
-// of an axis, which are group * inner elements; or parts of one step.
+// Elements of x and y, numbered in their memory order, cut into ranges whose bits a block can draw at once: `group`
+// steps of an axis, which are group * inner elements; or parts of one step.
 struct Ranges {
   int64_t axis_size = 1, inner = 1, group = 1, part = 1;
   int64_t parts_of_group = 1, groups_of_axis = 1, count = 0;
@@ -84,7 +84,8 @@ DROPKIT_DEVICE void RangeAt(const Ranges& ranges, int64_t i, int64_t* begin, int
 template <typename T>
 DROPKIT_DEVICE Maps<T> MapsFor(const Field& field, const Drawn& drawn, const Elements& elements, double* gain) {
   if (threadIdx.x == 0) {
-    *gain = field.p ? GainFactor(field.spec, field.plan, field.coverage, drawn.threshold, KeptCount{1, 1}) : elements.gain;
+    *gain =
+        field.p ? GainFactor(field.spec, field.plan, field.coverage, drawn.threshold, KeptCount{1, 1}) : elements.gain;
   }
   __syncthreads();
   return MakeMaps<T>(*gain, elements.fill, drawn.threshold);

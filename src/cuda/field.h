@@ -16,20 +16,21 @@ struct Field {
   Spec spec;
   Plan plan;
   Coverage coverage;
-  Axis axis[3];                // plan's, missing axes first, so that the last one's cells follow each other
+  Axis axis[3];  // plan's, missing axes first, so that the last one's cells follow each other
   int missing_axes = 1;
-  int outer_axis = 1;          // the first that is not missing
-  Key key = nullptr;           // null where the lanes are given
-  const float* p = nullptr;    // of device memory; null: what follows holds
-  uint64_t threshold = 0;      // T
-  LaneLaw law;                 // of T
+  int outer_axis = 1;              // the first that is not missing
+  Key key = nullptr;               // null where the lanes are given
+  const float* p = nullptr;        // of device memory; null: what follows holds
+  uint64_t threshold = 0;          // T
+  LaneLaw law;                     // of T
   const uint8_t* given = nullptr;  // a byte a lane, [samples][lanes]
   bool given_marks_kept = false;   // Pack: a zero byte fires
   bool draws_centres = false;      // cutout's
   uint64_t first_sample = 0;
 };
 
-// The fields of a mask's own draws in the block's shared memory: plain bytes, because shared memory runs no constructors.
+// The fields of a mask's own draws in the block's shared memory: plain bytes, because shared memory runs no
+// constructors.
 struct Drawn {
   uint64_t threshold;
   CallKey key[3];  // digits, overlay, centres

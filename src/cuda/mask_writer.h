@@ -1,5 +1,5 @@
-// A whole mask on the device: pieces drawn, stored and counted. What the kernels of sample.cu and drop.cu share, and how
-// the host describes it to them.
+// A whole mask on the device: pieces drawn, stored and counted. What the kernels of sample.cu and drop.cu share, and
+// how the host describes it to them.
 #ifndef DROPKIT_SRC_CUDA_MASK_WRITER_H_
 #define DROPKIT_SRC_CUDA_MASK_WRITER_H_
 
@@ -15,7 +15,8 @@ struct MaskWriter {
   uint64_t* threshold = nullptr;
 };
 
-// On the host, from validated arguments; drawn with `key`, unless `field.given` is set afterwards. `slots` is workspace.
+// On the host, from validated arguments; drawn with `key`, unless `field.given` is set afterwards. `slots` is
+// workspace.
 Status MakeMaskWriter(const Spec& spec, Probability p, Key key, const View& x, const Exec& exec, const Mask& mask,
                       MaskWriter* writer);
 // What a MaskWriter needs.

@@ -1,7 +1,7 @@
 // How a mask's bits are cut for blocks: pieces of whole 128-bit vectors, each drawn by one block in its shared memory.
 //
-// A piece is a range of bits in the mask's order. Where channels are innermost (channels last, more than one cell and one
-// channel) it is drawn as rows, a channel each, and transposed; see draw_bits.h.
+// A piece is a range of bits in the mask's order. Where channels are innermost (channels last, more than one cell and
+// one channel) it is drawn as rows, a channel each, and transposed; see draw_bits.h.
 #ifndef DROPKIT_SRC_CUDA_PIECES_H_
 #define DROPKIT_SRC_CUDA_PIECES_H_
 
@@ -38,8 +38,8 @@ inline Pieces MakePieces(const Plan& plan, const Mask& mask, int64_t wanted) {
   pieces.samples = mask.num_bits / pieces.sample_bits;
   pieces.interleaved = pieces.channels > 1 && pieces.map_bits > 1 && mask.channel_stride != pieces.map_bits;
   if (pieces.interleaved) {
-    // Rows of positions, of an odd number of words against bank conflicts; a range of bits has one position more than it
-    // has whole ones. Where there are more channels than rows, a position's channels are drawn some at a time.
+    // Rows of positions, of an odd number of words against bank conflicts; a range of bits has one position more than
+    // it has whole ones. Where there are more channels than rows, a position's channels are drawn some at a time.
     const int64_t words = (kMostRowWords / pieces.channels + 1) / 2 * 2 - 1;
     pieces.most_bits = words > 0 ? (32 * words - 1) * pieces.channels : kMostRowWords;
     pieces.most_bits = std::min<int64_t>(pieces.most_bits, kMostPieceBits) / kVectorBits * kVectorBits;

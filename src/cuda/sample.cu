@@ -1,7 +1,7 @@
 // Sample, Spread and Pack on the device: one launch each, which draws the bits, stores them and counts them.
 //
-// Memory plan: each block draws pieces of the mask in its shared memory (draw_bits.h) and writes every word once; counts
-// are summed through the workspace (count.h). Nothing else is read but key, p or the given bytes.
+// Memory plan: each block draws pieces of the mask in its shared memory (draw_bits.h) and writes every word once;
+// counts are summed through the workspace (count.h). Nothing else is read but key, p or the given bytes.
 #include <bit>
 
 #include "cuda/cuda.h"
@@ -27,7 +27,8 @@ __global__ void FinishEmptyKernel(const float* p, uint64_t host_threshold, uint6
 
 // ---------------------------------------------------------------- what the kernel is told
 
-// How many of a multiprocessor's blocks a piece is wanted for: few enough that pieces share little, enough to hide waits.
+// How many of a multiprocessor's blocks a piece is wanted for: few enough that pieces share little, enough to hide
+// waits.
 constexpr int kBlocksOfMultiprocessor = 4;
 
 Pieces PiecesOf(const Plan& plan, const Mask& mask) {
