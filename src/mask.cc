@@ -60,7 +60,7 @@ Status DescribeMask(const Spec& spec, const View& x, Mask* mask) {
   std::copy(strides.begin() + 2, strides.end(), mask->stride);
   mask->total = ElementsOf(x);
   mask->num_bits = mask->total == 0 ? 0 : bits;
-  mask->num_kept = spec.over == Over::kPlane ? x.samples * x.channels : x.samples;
+  mask->num_kept = HasOneCount(*mask) ? 1 : spec.over == Over::kPlane ? x.samples * x.channels : x.samples;
   return Status();
 }
 

@@ -186,6 +186,9 @@ Status ValidateMask(const Mask& mask, const View& x) {
   if (ElementsOf(x) > 0 && last >= mask.num_bits) {
     return Bad("mask.num_bits", std::to_string(mask.num_bits), "more than the farthest bit of the mask's strides");
   }
+  if (HasOneCount(mask) && mask.num_kept != 1) {
+    return Bad("mask.num_kept", std::to_string(mask.num_kept), "1 for over=tensor with one_count");
+  }
   const int64_t per_sample = mask.spec.over == Over::kPlane ? x.samples * x.channels : x.samples;
   if (mask.num_kept != per_sample && !(mask.spec.over == Over::kTensor && mask.num_kept == 1)) {
     return Bad("mask.num_kept", std::to_string(mask.num_kept), std::to_string(per_sample) + ", or 1 for over=tensor");

@@ -23,6 +23,8 @@ Status ValidateMaskPointers(const Mask& mask);
 // A mask that is about to be read: its spec and pointers are sound, it is one for x's shape, its strides stay within
 // num_bits.
 Status ValidateMask(const Mask& mask, const View& x);
+// Whether a mask has the sum over samples alone, as its caller asked.
+inline bool HasOneCount(const Mask& mask) { return mask.one_count && mask.spec.over == Over::kTensor; }
 // The shape that a mask says it has.
 View ShapeOf(const Mask& mask);
 

@@ -6,10 +6,8 @@
 #include <torch/csrc/stable/ops.h>
 
 #include <algorithm>
-#include <numeric>
 #include <string_view>
 #include <tuple>
-#include <vector>
 
 #include "draws.h"
 
@@ -26,8 +24,8 @@ struct Packed {
   Mask mask;
   int64_t header = 0;
   explicit Packed(const Spec& spec, const View& dense) {
+    mask.one_count = true;
     Check(Describe(spec, dense, &mask));
-    if (spec.over == Over::kTensor) mask.num_kept = 1;
     header = (1 + mask.num_kept + kLine - 1) / kLine * kLine;
   }
   int64_t length() const { return header + mask.num_words(); }
@@ -39,19 +37,6 @@ struct Packed {
   }
 };
 
-// Into `packed`, whose one count of over=tensor becomes the sum of those that the core writes.
-template <typename Draw>
-void DrawPacked(const Draw& draw, Packed* packed) {
-  Mask mask = packed->mask;
-  static thread_local std::vector<int64_t> kept;
-  if (mask.spec.over == Over::kTensor) {
-    kept.resize(static_cast<size_t>(mask.samples));
-    mask.kept = kept.data();
-  }
-  draw(&mask);
-  if (mask.spec.over == Over::kTensor) *packed->mask.kept = std::accumulate(kept.begin(), kept.end(), int64_t{0});
-}
-
 Tensor DropIntoPacked(const Tensor& x, const Tensor& y, Layout layout, const Spec& spec, const Tensor& key,
                       Probability p, int64_t first_sample) {
   const View dense = DenseViewOf(x, layout, x.data_ptr(), spec, first_sample);
@@ -59,7 +44,7 @@ Tensor DropIntoPacked(const Tensor& x, const Tensor& y, Layout layout, const Spe
   Tensor words = EmptyInt64(x, packed.length());
   packed.Point(words.data_ptr());
   std::fill_n(static_cast<int64_t*>(words.data_ptr()), packed.header, int64_t{0});
-  DrawPacked([&](Mask* mask) { DropWith(x, y, layout, spec, key, p, first_sample, mask); }, &packed);
+  DropWith(x, y, layout, spec, key, p, first_sample, &packed.mask);
   return words;
 }
 

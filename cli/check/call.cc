@@ -85,6 +85,12 @@ size_t BytesToGive(const Case& c, const View& x) {
   return static_cast<size_t>(bytes);
 }
 
+Mask MaskToFill(bool one_count) {
+  Mask mask;
+  mask.one_count = one_count;
+  return mask;
+}
+
 }  // namespace
 
 Placed Place(const Case& c, const Order& order) {
@@ -115,8 +121,9 @@ Placed Place(const Case& c, const Order& order) {
   return placed;
 }
 
-MaskMemory::MaskMemory(const Spec& spec, const View& x)
-    : described(Describe(spec, x, &mask)),
+MaskMemory::MaskMemory(const Spec& spec, const View& x, bool one_count)
+    : mask(MaskToFill(one_count)),
+      described(Describe(spec, x, &mask)),
       bits(8 * static_cast<size_t>(described.ok() ? mask.num_words() : 1)),
       kept(8 * static_cast<size_t>(described.ok() ? mask.num_kept : 1)),
       threshold(8) {
@@ -126,7 +133,7 @@ MaskMemory::MaskMemory(const Spec& spec, const View& x)
 }
 
 Bench::Bench(const Case& c, const Target& target)
-    : whole(c.spec, Place(c, c.x).view),
+    : whole(c.spec, Place(c, c.x).view, c.one_count),
       in_place_(c.in_place),
       gives_scratch_(c.own_scratch || target.device != nullptr),
       x_(SizeOf(c.dtype) * static_cast<size_t>(Place(c, c.x).elements)),

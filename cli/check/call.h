@@ -16,7 +16,7 @@ namespace dropkit::check {
 
 // A mask's shape and the memory that its pointers point to.
 struct MaskMemory {
-  MaskMemory(const Spec& spec, const View& x);
+  MaskMemory(const Spec& spec, const View& x, bool one_count);
   Mask mask;         // first: describing fills it
   Status described;  // when it is an error, the memory is a word of each
   Fenced bits, kept, threshold;

@@ -159,6 +159,11 @@ const std::vector<Field>& Fields() {
        [](std::string_view text, Case* c) {
          return ReadWord(text, {"no", "yes"}, &c->own_scratch);
        }},
+      {"onecount", "yes, no: the mask has one count, with over=tensor",
+       [](const Case& c) { return PrintBool(c.one_count); },
+       [](std::string_view text, Case* c) {
+         return ReadWord(text, {"no", "yes"}, &c->one_count);
+       }},
       {"cut", "0 to 2^24", [](const Case& c) { return std::to_string(c.cut); },
        [](std::string_view text, Case* c) { return ReadWithin(text, 0, int64_t{1} << 24, &c->cut); }},
       {"data", "0 to 2^64 - 1", [](const Case& c) { return std::to_string(c.data); },

@@ -44,10 +44,11 @@ struct Case {
   Runner runner = Runner::kPool;
   int threads = 1;
   bool own_scratch = false;
-  int64_t cut = 0;     // kSplit: samples of the first part
-  uint64_t data = 0;   // seed of the values, and of the bytes given to Spread and Pack
-  int64_t one_in = 3;  // of those bytes, one in so many is not 0 (Spread) or is 0 (Pack)
-  std::string spoilt;  // a row of spoil.h: what is wrong with the call, which must be refused then
+  bool one_count = false;  // with over=tensor: the mask has the sum of its counts alone
+  int64_t cut = 0;         // kSplit: samples of the first part
+  uint64_t data = 0;       // seed of the values, and of the bytes given to Spread and Pack
+  int64_t one_in = 3;      // of those bytes, one in so many is not 0 (Spread) or is 0 (Pack)
+  std::string spoilt;      // a row of spoil.h: what is wrong with the call, which must be refused then
   int64_t Elements() const { return sizes[0] * sizes[1] * sizes[2] * sizes[3] * sizes[4]; }
 };
 

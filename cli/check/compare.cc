@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdio>
 #include <cstring>
+#include <numeric>
 
 #include "src/bits.h"
 
@@ -134,7 +135,12 @@ std::string WholeBits(const Case& c, const Mask& ours, const Mask& reference) {
   return found;
 }
 
+// The reference's mask has all counts.
 std::string CountDifference(const Mask& ours, const Mask& reference) {
+  if (ours.one_count) {
+    const int64_t sum = std::accumulate(reference.kept, reference.kept + reference.num_kept, int64_t{0});
+    return *ours.kept == sum ? "" : Both("the one count", std::to_string(*ours.kept), std::to_string(sum));
+  }
   for (int64_t i = 0; i < reference.num_kept; ++i) {
     if (ours.kept[i] != reference.kept[i])
       return Both("kept[" + std::to_string(i) + "]", std::to_string(ours.kept[i]), std::to_string(reference.kept[i]));
@@ -163,7 +169,7 @@ bool SameStruct(const Mask& a, const Mask& b) {
          arrays(a.size, b.size) && a.first_sample == b.first_sample && a.sample_stride == b.sample_stride &&
          a.channel_stride == b.channel_stride && arrays(a.stride, b.stride) && a.num_bits == b.num_bits &&
          a.bits == b.bits && a.threshold == b.threshold && a.kept == b.kept && a.num_kept == b.num_kept &&
-         a.total == b.total && a.key == b.key;
+         a.total == b.total && a.one_count == b.one_count && a.key == b.key;
 }
 
 }  // namespace dropkit::check

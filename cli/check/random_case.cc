@@ -163,6 +163,7 @@ bool MakeSound(Case* c) {
   c->cut = c->verb == Verb::kSplit ? std::min(c->cut, c->sizes[0]) : 0;
   if (c->verb != Verb::kSpread && c->verb != Verb::kPack) c->one_in = Case().one_in;
   if (c->in_place) c->y = Order();
+  if (c->spec.over != Over::kTensor) c->one_count = false;
   if (c->threads == 1) c->runner = Runner::kPool;
   const bool bad_p = !(c->p >= 0.0f && c->p <= 1.0f);
   if (c->spoilt.empty()) return c->p_in_memory || !bad_p;
@@ -194,6 +195,7 @@ Case RandomCase(uint64_t number, bool large) {
   c.one_in = random.Of(kOneIn);
   c.cut = random.Within(0, c.sizes[0]);
   if (random.OneIn(12) && !c.p_in_memory) DrawSpoil(random, &c);
+  c.one_count = random.OneIn(3);
   MakeSound(&c);
   return c;
 }

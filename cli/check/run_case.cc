@@ -63,10 +63,13 @@ View Part(View x, int64_t first, int64_t count) {
   return x;
 }
 
-// Counts of the parts, one after the other, into the whole's place; T of the first.
-void JoinCounts(Bench* bench) {
+// Counts of the parts, one after the other or summed to one, into the whole's place; T of the first.
+void JoinCounts(bool one_count, int64_t sum, Bench* bench) {
   int64_t* kept = bench->whole.kept.as<int64_t>();
-  for (const auto& part : bench->parts) kept = std::copy_n(part->kept.as<int64_t>(), part->mask.num_kept, kept);
+  if (one_count) *kept = sum;
+  for (const auto& part : bench->parts) {
+    if (!one_count) kept = std::copy_n(part->kept.as<int64_t>(), part->mask.num_kept, kept);
+  }
   *bench->whole.threshold.as<uint64_t>() = *bench->parts[0]->threshold.as<uint64_t>();
 }
 
@@ -78,7 +81,7 @@ Status RunParts(const Case& c, const Target& target, Bench* bench) {
   for (int i = 0; i < 2; ++i) {
     Call call = bench->call;
     call.x = Part(call.x, firsts[i], firsts[i + 1] - firsts[i]);
-    bench->parts.push_back(std::make_unique<MaskMemory>(call.spec, call.x));
+    bench->parts.push_back(std::make_unique<MaskMemory>(call.spec, call.x, c.one_count));
     MaskMemory& part = *bench->parts.back();
     if (!part.described.ok()) return part.described;
     call.mask = &part.mask;
@@ -86,7 +89,7 @@ Status RunParts(const Case& c, const Target& target, Bench* bench) {
     if (Status status = Do(target, Action::kSample, call, bench); !status.ok()) return status;
     for (int64_t n = 0; n < part.mask.num_kept; ++n) sum += part.mask.kept[n];
   }
-  JoinCounts(bench);
+  JoinCounts(c.one_count, sum, bench);
   for (int i = 0; i < 2; ++i) {
     Mask mask = bench->parts[i]->mask;
     if (c.spec.over == Over::kTensor) {
@@ -177,7 +180,7 @@ Outcome RunCase(const Case& c, const Target& target) {
   }
   Case plain = c;
   plain.runner = Runner::kPool;
-  plain.own_scratch = false;
+  plain.own_scratch = plain.one_count = false;
   if (c.verb == Verb::kSplit || c.verb == Verb::kDrop) plain.verb = Verb::kSample;
   Bench theirs(plain, Reference());
   const Status reference = Run(plain, Reference(), &theirs);

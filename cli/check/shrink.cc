@@ -67,6 +67,7 @@ std::vector<Step> CallSteps() {
       Set(&Case::runner, Runner::kPool),
       Set(&Case::threads, 1),
       Set(&Case::own_scratch, false),
+      Set(&Case::one_count, false),
       Set(&Case::verb, Verb::kSample),
       Set(&Case::pass, Pass::kForward),
       Set(&Case::dtype, DType::kF32),

@@ -209,8 +209,8 @@ DROPKIT_API Status SetThreads(int threads);
 
 // Which elements are kept. Plain data over memory of the caller: Describe() fills the shape, the caller points `bits`,
 // `threshold` and `kept` at memory of the device that runs, Sample (or Spread, Pack) writes it. Gains are not sealed
-// in: Apply derives them from the spec's law, T, kept and total, so counts may be summed over ranks in between (replace
-// `kept` by the sum, num_kept by 1 for over=tensor, and `total`).
+// in: Apply derives them from the spec's law, T, kept and total, so counts may be summed over ranks in between (with
+// one_count, or `kept` replaced by the sum and num_kept by 1, for over=tensor; and `total`).
 struct Mask {
   Spec spec;
   // Shape of the tensor that it masks.
@@ -224,17 +224,20 @@ struct Mask {
   int64_t num_bits = 0;
   uint64_t* bits = nullptr;       // num_words() words, bit i at word i / 64, position i % 64; bits past num_bits are 0
   uint64_t* threshold = nullptr;  // 1 word: T; kBadThreshold if p was NaN or outside [0, 1]
-  int64_t* kept = nullptr;        // num_kept counts of kept elements: per sample; per (sample, channel) if over=plane
+  // num_kept counts of kept elements: per sample; per (sample, channel) if over=plane; their sum alone if over=tensor
+  // and one_count.
+  int64_t* kept = nullptr;
   int64_t num_kept = 0;
-  int64_t total = 0;  // elements in the tensor
+  int64_t total = 0;       // elements in the tensor
+  bool one_count = false;  // asked by the caller before Describe: with over=tensor nothing but the bits grows with N
   Key key = nullptr;  // the key it was drawn with, which fill=noise reads again; Spread and Pack leave it to the caller
   int64_t num_words() const { return (num_bits + 63) / 64; }
 };
 // What *threshold holds when p was NaN or outside [0, 1].
 inline constexpr uint64_t kBadThreshold = ~uint64_t{0};
 
-// Fills everything but the pointers. x's strides decide the memory order of the bits: channels last when x is dense so,
-// else channels first.
+// Fills everything but the pointers and one_count. x's strides decide the memory order of the bits: channels last when
+// x is dense so, else channels first.
 DROPKIT_API Status Describe(const Spec& spec, const View& x, Mask* mask);
 // Bytes of Exec::scratch that Sample, Spread, Pack, Apply and Drop need for this spec and view.
 DROPKIT_API Status ScratchBytes(const Spec& spec, const View& x, const Exec& exec, size_t* bytes);

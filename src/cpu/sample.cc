@@ -7,6 +7,7 @@
 
 #include "cpu/cpu.h"
 #include "cpu/spread.h"
+#include "validate.h"
 
 namespace dropkit::cpu {
 namespace {
@@ -42,7 +43,7 @@ void SetWords(const Mask& mask, int64_t begin, int64_t end) {
 // ---------------------------------------------------------------- counts
 
 // Counts are of the tensor's elements: a bit stands for as many as share it. Samples that share a mask are counted once
-// and copied.
+// and copied; one count for the whole tensor has no samples.
 class Counter {
  public:
   Counter(const Plan& plan, const Kernels& kernels, const Cut& cut, bool interleaved, const Mask& mask)
@@ -51,21 +52,48 @@ class Counter {
         interleaved_(interleaved),
         mask_(mask),
         cells_of_bit_(plan.has_map ? 1 : plan.cells),
+        channels_of_bit_(mask.channels / cut.channels),
+        samples_of_bit_(plan.shares_batch ? mask.samples : 1),
+        one_count_(HasOneCount(mask)),
         per_plane_(mask.spec.over == Over::kPlane),
         width_(per_plane_ ? mask.channels : 1),
-        counted_(plan.shares_batch ? 1 : mask.samples) {}
+        counted_(plan.shares_batch || one_count_ ? 1 : mask.samples) {}
 
   void Clear() const {
     if (!per_plane_) std::fill_n(mask_.kept, counted_, 0);
   }
 
+  // Planes [plane, end), which one task has.
+  void Add(int64_t plane, int64_t end) const {
+    if (one_count_) return AddTo(0, plane * cut_.plane_bits, end * cut_.plane_bits, samples_of_bit_);
+    while (plane < end) {
+      const int64_t n = plane / cut_.channels, c0 = plane % cut_.channels;
+      const int64_t c1 = std::min(cut_.channels, c0 + end - plane);
+      AddChannels(n, c0, c1);
+      plane += c1 - c0;
+    }
+  }
+
+  void Finish() const {
+    for (int64_t n = 0; per_plane_ && cut_.channels < mask_.channels && n < counted_; ++n) {
+      std::fill_n(mask_.kept + n * width_, width_, mask_.kept[n * width_]);  // one mask for all channels
+    }
+    if (one_count_) return;
+    for (int64_t n = counted_; n < mask_.samples; ++n) std::copy_n(mask_.kept, width_, mask_.kept + n * width_);
+  }
+
+ private:
+  // Tasks that share a count add up to it in any order.
+  void AddTo(int64_t count, int64_t first, int64_t end, int64_t samples) const {
+    const int64_t kept = CountRange(first, end) * cells_of_bit_ * channels_of_bit_ * samples;
+    std::atomic_ref(mask_.kept[count]).fetch_add(kept, std::memory_order_relaxed);
+  }
+
   // Channels [c0, c1) of sample n, of whose sum over=tensor and over=sample get their share.
-  void Add(int64_t n, int64_t c0, int64_t c1) const {
+  void AddChannels(int64_t n, int64_t c0, int64_t c1) const {
     if (!per_plane_) {
-      const int64_t channels_of_plane = mask_.channels / cut_.channels;
       const int64_t first = n * mask_.sample_stride + c0 * cut_.plane_bits;
-      const int64_t kept = CountRange(first, first + (c1 - c0) * cut_.plane_bits) * cells_of_bit_ * channels_of_plane;
-      std::atomic_ref(mask_.kept[n]).fetch_add(kept, std::memory_order_relaxed);
+      AddTo(n, first, first + (c1 - c0) * cut_.plane_bits, 1);
     } else if (interleaved_) {
       for (int64_t c = c0; c < c1; c += 64) CountGroup(n, c, std::min<int64_t>(64, c1 - c));
     } else {
@@ -76,14 +104,6 @@ class Counter {
     }
   }
 
-  void Finish() const {
-    for (int64_t n = 0; per_plane_ && cut_.channels < mask_.channels && n < counted_; ++n) {
-      std::fill_n(mask_.kept + n * width_, width_, mask_.kept[n * width_]);  // one mask for all channels
-    }
-    for (int64_t n = counted_; n < mask_.samples; ++n) std::copy_n(mask_.kept, width_, mask_.kept + n * width_);
-  }
-
- private:
   int64_t CountRange(int64_t begin, int64_t end) const {
     const int64_t first_whole = (begin + 63) / 64, end_whole = end / 64;
     if (first_whole >= end_whole) return dropkit::CountRange(mask_.bits, begin, end);
@@ -110,24 +130,19 @@ class Counter {
   const Cut& cut_;
   const bool interleaved_;
   const Mask& mask_;
-  const int64_t cells_of_bit_;
-  const bool per_plane_;
+  const int64_t cells_of_bit_, channels_of_bit_, samples_of_bit_;
+  const bool one_count_, per_plane_;
   const int64_t width_, counted_;
 };
 
 // ---------------------------------------------------------------- tasks
 
 void RunTask(const Cut& cut, const Spreader& spreader, const Counter& counter, const Mask& mask, int64_t task) {
-  int64_t plane = task * cut.planes_of_task;
+  const int64_t plane = task * cut.planes_of_task;
   const int64_t end = std::min(plane + cut.planes_of_task, cut.planes);
   SetWords(mask, plane * cut.plane_bits, end * cut.plane_bits);
   spreader.SpreadPlanes(plane, end);
-  while (plane < end) {
-    const int64_t n = plane / cut.channels, c0 = plane % cut.channels;
-    const int64_t c1 = std::min(cut.channels, c0 + end - plane);
-    counter.Add(n, c0, c1);
-    plane += c1 - c0;
-  }
+  counter.Add(plane, end);
 }
 
 void FillMask(const Plan& plan, const Field& field, CallKey centres_key, const Exec& exec, const Mask& mask) {

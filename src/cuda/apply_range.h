@@ -6,9 +6,9 @@
 // aligned vector and after the last one go one by one, as all do where x and y are aligned differently.
 //
 // Bits says which elements are kept: `uint32_t Keep(int64_t e, int count) const` gives elements [e, e + count), count
-// at most 8, lowest first. In the main loop e is a vector's first element and count a whole vector's; its accesses to
-// global memory must be 128 bits wide (mask_bits.h has those for a mask in global memory). No barrier is used here:
-// what Bits reads in shared memory must be complete before.
+// at most 8, lowest first, and zeros above. In the main loop e is a vector's first element and count a whole vector's;
+// its accesses to global memory must be 128 bits wide (mask_bits.h has those for a mask in global memory). No barrier
+// is used here: what Bits reads in shared memory must be complete before.
 #ifndef DROPKIT_SRC_CUDA_APPLY_RANGE_H_
 #define DROPKIT_SRC_CUDA_APPLY_RANGE_H_
 
@@ -19,32 +19,24 @@ namespace dropkit::cuda {
 
 inline constexpr int kInFlight = 4;
 
-template <typename T, class Bits>
-DROPKIT_DEVICE void ApplyOneByOne(const T* x, T* y, int64_t begin, int64_t end, const Maps<T>& maps, const Bits& bits) {
-  for (int64_t e = begin + threadIdx.x; e < end; e += blockDim.x) {
-    y[e] = MapElement<T>(x[e], bits.Keep(e, 1) & 1, maps);
-  }
-}
-
 // The vectors of this thread that start at element `first` and come blockDim.x vectors apart; guarded: those before
 // `end`.
 template <typename T, bool kGuarded, class Bits>
 DROPKIT_DEVICE void ApplyVectors(const T* x, T* y, int64_t first, int64_t end, const Maps<T>& maps, const Bits& bits) {
   const int64_t step = static_cast<int64_t>(blockDim.x) * kLanes<T>;
   uint4 vector[kInFlight] = {};
-  uint32_t keep[kInFlight] = {};
   DROPKIT_UNROLL
   for (int i = 0; i < kInFlight; ++i) {
     if (!kGuarded || first + i * step < end) vector[i] = *reinterpret_cast<const uint4*>(x + first + i * step);
   }
-  DROPKIT_UNROLL
+  uint32_t keep = 0;  // 8 bits a vector; the compiler unrolls this where Keep is short
   for (int i = 0; i < kInFlight; ++i) {
-    if (!kGuarded || first + i * step < end) keep[i] = bits.Keep(first + i * step, kLanes<T>);
+    if (!kGuarded || first + i * step < end) keep |= bits.Keep(first + i * step, kLanes<T>) << 8 * i;
   }
   DROPKIT_UNROLL
   for (int i = 0; i < kInFlight; ++i) {
     if (kGuarded && first + i * step >= end) continue;
-    StoreVector(y + first + i * step, MapVector<T>(vector[i], keep[i], maps));
+    StoreVector(y + first + i * step, MapVector<T>(vector[i], keep >> 8 * i, maps));
   }
 }
 
@@ -59,20 +51,23 @@ DROPKIT_DEVICE int64_t ElementsToBoundary(const T* x) {
 template <typename T, class Bits>
 DROPKIT_DEVICE void ApplyRange(const T* x, T* y, int64_t begin, int64_t end, const Maps<T>& maps, const Bits& bits) {
   const bool alike = (reinterpret_cast<uintptr_t>(x) - reinterpret_cast<uintptr_t>(y)) % kVectorBytes == 0;
-  const int64_t head_end = begin + ElementsToBoundary(x + begin);
-  if (!alike || head_end >= end) return ApplyOneByOne(x, y, begin, end, maps, bits);
+  const int64_t boundary = begin + ElementsToBoundary(x + begin);
+  const int64_t head_end = alike && boundary < end ? boundary : end;
   const int64_t vectors_end = end - (end - head_end) % kLanes<T>;
   const int64_t group = static_cast<int64_t>(blockDim.x) * kInFlight * kLanes<T>;
-  const int64_t groups_end = vectors_end - (vectors_end - head_end) % group;
   const int64_t lane = static_cast<int64_t>(threadIdx.x) * kLanes<T>;
+  int64_t first = head_end;
   DROPKIT_MAIN_LOOP_BEGIN;
-  for (int64_t first = head_end; first < groups_end; first += group) {
+  for (; first + group <= vectors_end; first += group) {
     ApplyVectors<T, false>(x, y, first + lane, vectors_end, maps, bits);
   }
   DROPKIT_MAIN_LOOP_END;
-  ApplyVectors<T, true>(x, y, groups_end + lane, vectors_end, maps, bits);
-  ApplyOneByOne(x, y, begin, head_end, maps, bits);
-  ApplyOneByOne(x, y, vectors_end, end, maps, bits);
+  ApplyVectors<T, true>(x, y, first + lane, vectors_end, maps, bits);
+  const int64_t singles = head_end - begin + end - vectors_end;
+  for (int64_t i = threadIdx.x; i < singles; i += blockDim.x) {
+    const int64_t e = begin + i < head_end ? begin + i : begin + i - head_end + vectors_end;
+    y[e] = MapElement<T>(x[e], bits.Keep(e, 1) & 1, maps);
+  }
 }
 
 }  // namespace dropkit::cuda

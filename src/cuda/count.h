@@ -30,7 +30,7 @@ struct Counting {
 inline constexpr int kStampShift = 20;
 static_assert(kMostPieceBits < 1 << kStampShift);
 
-DROPKIT_DEVICE uint64_t StampOf(const Counting& counting, const Drawn& drawn, bool has_key) {
+DROPKIT_DEVICE_CALL uint64_t StampOf(const Counting& counting, const Drawn& drawn, bool has_key) {
   const CallKey key = has_key ? drawn.overlay_key() : CallKey{{0, 0}};
   const Words4 words =
       Philox({{Low32(counting.shape), High32(counting.shape), Low32(drawn.threshold), High32(drawn.threshold)}}, key);
@@ -141,8 +141,8 @@ DROPKIT_DEVICE void CountInterleaved(const Counting& counting, const Pieces& pie
 }
 
 // The whole block.
-DROPKIT_DEVICE void CountPiece(const Counting& counting, const Pieces& pieces, int64_t piece, int64_t begin,
-                               int64_t end, const uint32_t* bits, uint64_t stamp) {
+DROPKIT_DEVICE_CALL void CountPiece(const Counting& counting, const Pieces& pieces, int64_t piece, int64_t begin,
+                                    int64_t end, const uint32_t* bits, uint64_t stamp) {
   if (counting.channels > 1) return CountInterleaved(counting, pieces, piece, begin, end, bits, stamp);
   CountRuns(counting, pieces, piece, begin, end, bits, stamp);
 }

@@ -156,8 +156,8 @@ DROPKIT_DEVICE void PlaceOf(const Field& field, const Drawn& drawn, int64_t n, i
   }
 }
 
-DROPKIT_DEVICE void ClearBlock(const Field& field, const Drawn& drawn, const Pieces& pieces, const Part& part,
-                               int64_t n, int64_t lane) {
+DROPKIT_DEVICE_CALL void ClearBlock(const Field& field, const Drawn& drawn, const Pieces& pieces, const Part& part,
+                                    int64_t n, int64_t lane) {
   const int64_t channel = Divide(lane, field.plan.lanes_per_channel);
   const Window window = WindowOf(pieces, part, n, channel);
   if (window.lo >= window.hi) return;
@@ -267,8 +267,8 @@ DROPKIT_DEVICE void SpreadWords(const Field& field, const Drawn& drawn, const Pi
 }
 
 // The part's bits, which are all set. The whole block; ready when it returns.
-DROPKIT_DEVICE void DropInPart(const Field& field, const Drawn& drawn, const Pieces& pieces, const Part& part,
-                               uint32_t* words) {
+DROPKIT_DEVICE_CALL void DropInPart(const Field& field, const Drawn& drawn, const Pieces& pieces, const Part& part,
+                                    uint32_t* words) {
   const LaneLaw& law = drawn.law();
   const Tiles tiles = TilesFor(field, pieces, part);
   if (!field.given && law.none) return;
@@ -332,8 +332,8 @@ DROPKIT_DEVICE void FillWords(uint32_t* words, int64_t count, uint32_t value) {
 }
 
 // Channels [c0, c1) x positions [q0, q1) of sample n, as rows and then into `memory->out`.
-DROPKIT_DEVICE void DrawRows(const Field& field, const Drawn& drawn, const Pieces& pieces, Part part, int64_t begin,
-                             int64_t end, DrawMemory* memory) {
+DROPKIT_DEVICE_CALL void DrawRows(const Field& field, const Drawn& drawn, const Pieces& pieces, Part part,
+                                  int64_t begin, int64_t end, DrawMemory* memory) {
   part.buffer = memory->rows;
   part.row_words = static_cast<int>((part.q1 - part.q0 + 31) / 32) | 1;
   FillWords(memory->rows, (part.c1 - part.c0) * part.row_words, ~0u);
@@ -363,8 +363,8 @@ DROPKIT_DEVICE void DrawInterleaved(const Field& field, const Drawn& drawn, cons
 
 // Bits [begin, end) of the mask, at most pieces.most_bits, into memory->out from its bit 0 on; bits past them in the
 // last word are unspecified. The whole block; ready when it returns.
-DROPKIT_DEVICE void DrawBits(const Field& field, const Drawn& drawn, const Pieces& pieces, int64_t begin, int64_t end,
-                             DrawMemory* memory) {
+DROPKIT_DEVICE_CALL void DrawBits(const Field& field, const Drawn& drawn, const Pieces& pieces, int64_t begin,
+                                  int64_t end, DrawMemory* memory) {
   FillWords(memory->out, (end - begin + 31) / 32, pieces.interleaved ? 0 : ~0u);
   __syncthreads();
   if (!pieces.interleaved) {

@@ -2,12 +2,12 @@
 // are still in shared memory.
 //
 // Memory plan: where every element has a bit of its own, a block draws a piece of the mask and applies it at once.
-// Where elements share bits (a channel's map, a batch), blocks first write the mask, each its pieces, and then draw for
-// each range of elements the few bits that it needs once more, which is cheaper than to wait for other blocks. Other
-// cases (a gain from counts, fill=noise, strided x or y) are two launches: sample.cu's and apply.cu's.
+// Where elements share bits (a channel's map, a batch), some blocks write the mask, and others draw for each range of
+// elements the few bits that it needs once more, which is cheaper than to wait for one another. Other cases (a gain
+// from counts, fill=noise, strided x or y) are two launches: sample.cu's and apply.cu's.
 #include <algorithm>
 
-#include "cuda/apply_range.h"
+#include "cuda/apply_dense.h"
 #include "cuda/cuda.h"
 #include "cuda/mask_bits.h"
 #include "cuda/mask_writer.h"
@@ -29,7 +29,7 @@ struct Elements {
   const void* x = nullptr;
   void* y = nullptr;
   double gain = 1.0, fill = 0.0;  // the gain of a host p
-  bool has_own_bits = false;
+  bool has_own_bits = false, is_narrow = true;
   Loop loop;   // the axes that elements are numbered along
   BitMap map;  // along these, from elements to bits
   Ranges ranges;
@@ -42,9 +42,9 @@ struct SharedBits {
   DROPKIT_DEVICE uint32_t Load(int64_t bit, int count, bool) const {
     const int64_t at = bit - begin;
     const int shift = static_cast<int>(at & 31);
-    const uint32_t here = bits[at >> 5];
-    if (shift + count <= 32) return here >> shift;
-    return static_cast<uint32_t>((here | uint64_t{bits[(at >> 5) + 1]} << 32) >> shift);
+    uint64_t wide = bits[at >> 5];
+    if (shift + count > 32) wide |= uint64_t{bits[(at >> 5) + 1]} << 32;
+    return static_cast<uint32_t>(wide >> shift) & ((1u << count) - 1);
   }
   DROPKIT_DEVICE uint32_t Keep(int64_t e, int count) const { return Load(e, count, false); }  // element e has bit e
 };
@@ -80,36 +80,78 @@ DROPKIT_DEVICE void RangeAt(const Ranges& ranges, int64_t i, int64_t* begin, int
   *end = Least(*begin + ranges.part, (outer * ranges.axis_size + last) * ranges.inner);
 }
 
-// The maps of this pass, by the first thread for all. NaN everywhere after a bad p.
-template <typename T>
-DROPKIT_DEVICE Maps<T> MapsFor(const Field& field, const Drawn& drawn, const Elements& elements, double* gain) {
+// The factor of this pass, which the first thread computes for all.
+DROPKIT_DEVICE_CALL double GainFor(const Field& field, const Drawn& drawn, const Elements& elements) {
+  __shared__ double gain;
   if (threadIdx.x == 0) {
-    *gain =
+    gain =
         field.p ? GainFactor(field.spec, field.plan, field.coverage, drawn.threshold, KeptCount{1, 1}) : elements.gain;
   }
   __syncthreads();
-  return MakeMaps<T>(*gain, elements.fill, drawn.threshold);
+  return gain;
+}
+
+// NaN everywhere after a bad p.
+template <typename T>
+DROPKIT_DEVICE Maps<T> MapsFor(double gain, double fill, uint64_t threshold) {
+  const bool bad = threshold > kOne;
+  return {static_cast<Wide<T>>(bad ? QuietNan() : gain), static_cast<Wide<T>>(bad ? QuietNan() : fill)};
+}
+
+// A bit for each of elements [begin, end) into `bits`, from those of the mask that the range shares.
+template <typename Number>
+DROPKIT_DEVICE void SpreadOverElements(const Mapped<SharedBits, Number>& shared, int64_t begin, int64_t end,
+                                       uint32_t* bits) {
+  for (int64_t word = threadIdx.x; word * 32 < end - begin; word += blockDim.x) {
+    uint32_t keeps = 0;
+    for (int i = 0; i < 4; ++i) {
+      const int64_t first = begin + word * 32 + i * 8;
+      if (first < end) keeps |= shared.Keep(first, static_cast<int>(Least(8, end - first))) << i * 8;
+    }
+    bits[word] = keeps;
+  }
+}
+
+// The keep bits of elements [begin, end) into memory->rows. The whole block; ready when it returns.
+DROPKIT_DEVICE_CALL void DrawForElements(const MaskWriter& writer, const Drawn& drawn, const Elements& elements,
+                                         int64_t begin, int64_t end, DrawMemory* memory) {
+  const BitRange range = BitsOf(elements.loop, begin, end);
+  DrawBits(writer.field, drawn, writer.pieces, range.begin, range.end, memory);
+  const SharedBits bits = {memory->out, range.begin};
+  if (elements.is_narrow) {
+    SpreadOverElements(Mapped<SharedBits, uint32_t>(bits, elements.map), begin, end, memory->rows);
+  } else {
+    SpreadOverElements(Mapped<SharedBits, int64_t>(bits, elements.map), begin, end, memory->rows);
+  }
+  __syncthreads();
+}
+
+// Draws the mask's piece number `i`, or, past those, the bits of a range of elements; says which elements these are.
+DROPKIT_DEVICE_CALL SharedBits DrawTask(const MaskWriter& writer, const Drawn& drawn, const Elements& elements,
+                                        uint64_t stamp, int64_t i, DrawMemory* memory, int64_t* begin, int64_t* end) {
+  if (i < writer.pieces.count) {
+    WritePiece(writer, drawn, stamp, i, memory, begin, end);
+    if (!elements.has_own_bits) *end = *begin;
+    return {memory->out, *begin};
+  }
+  RangeAt(elements.ranges, i - writer.pieces.count, begin, end);
+  if (*begin < *end) DrawForElements(writer, drawn, elements, *begin, *end, memory);
+  return {memory->rows, *begin};
 }
 
 template <typename T>
-__global__ void __launch_bounds__(kBlockThreads) DropKernel(const MaskWriter writer, const Elements elements) {
+__global__ void __launch_bounds__(kBlockThreads, kDrawingBlocks)
+    DropKernel(const __grid_constant__ MaskWriter writer, const __grid_constant__ Elements elements) {
   __shared__ DrawMemory memory;
   __shared__ Drawn drawn;
-  __shared__ double gain;
   PrepareDrawn(writer.field, &drawn);
-  const Maps<T> maps = MapsFor<T>(writer.field, drawn, elements, &gain);
-  const T* x = static_cast<const T*>(elements.x);
-  T* y = static_cast<T*>(elements.y);
-  WriteMask(writer, drawn, &memory, [&](int64_t begin, int64_t end, const uint32_t* bits) {
-    if (elements.has_own_bits) ApplyRange(x, y, begin, end, maps, SharedBits{bits, begin});
-  });
-  for (int64_t i = blockIdx.x; i < elements.ranges.count; i += gridDim.x) {
+  StoreThreshold(writer, drawn);
+  const uint64_t stamp = StampOf(writer.counting, drawn, true);
+  const Maps<T> maps = MapsFor<T>(GainFor(writer.field, drawn, elements), elements.fill, drawn.threshold);
+  for (int64_t i = blockIdx.x; i < writer.pieces.count + elements.ranges.count; i += gridDim.x) {
     int64_t begin, end;
-    RangeAt(elements.ranges, i, &begin, &end);
-    if (begin >= end) continue;  // for the whole block: the last group of an axis may have fewer parts
-    const BitRange range = BitsOf(elements.loop, begin, end);
-    DrawBits(writer.field, drawn, writer.pieces, range.begin, range.end, &memory);
-    ApplyRange(x, y, begin, end, maps, Mapped<SharedBits>({memory.out, range.begin}, elements.map));
+    const SharedBits bits = DrawTask(writer, drawn, elements, stamp, i, &memory, &begin, &end);
+    ApplyRange(static_cast<const T*>(elements.x), static_cast<T*>(elements.y), begin, end, maps, bits);
     __syncthreads();
   }
 }
@@ -118,6 +160,7 @@ __global__ void __launch_bounds__(kBlockThreads) DropKernel(const MaskWriter wri
 
 // Elements that a block takes at once: some tens of microseconds' worth for all blocks is split evenly.
 constexpr int64_t kLeastRange = 1 << 12, kMostRange = 1 << 16;
+static_assert(kMostRange <= kMostRowWords * 32);
 
 Ranges RangesOf(const Loop& loop, int64_t elements, int64_t most_bits) {
   const int64_t wanted = std::clamp(elements / (int64_t{8} * Multiprocessors()), kLeastRange, kMostRange);
@@ -141,16 +184,6 @@ Ranges RangesOf(const Loop& loop, int64_t elements, int64_t most_bits) {
   return ranges;
 }
 
-// Whether y, and x as y, lie without gaps in the order that elements are numbered in.
-bool IsDense(const Loop& loop) {
-  int64_t inner = 1;
-  for (int i = loop.dims - 1; i >= 0; --i) {
-    if (loop.step[i].x != inner || loop.step[i].y != inner) return false;
-    inner *= loop.step[i].size;
-  }
-  return true;
-}
-
 Status DropInOneLaunch(const Spec& spec, Probability p, Key key, Pass pass, const View& x, const View& y,
                        const Loop& loop, const Exec& exec, const Mask& mask) {
   MaskWriter writer;
@@ -161,11 +194,12 @@ Status DropInOneLaunch(const Spec& spec, Probability p, Key key, Pass pass, cons
   elements.fill = FillOf(spec, pass);
   const Field& field = writer.field;
   if (!p.device) elements.gain = GainFactor(spec, field.plan, field.coverage, field.threshold, KeptCount{1, 1});
-  elements.has_own_bits = loop.dims == 1 && loop.step[0].bit == 1;
+  elements.has_own_bits = BitsFollowElements(loop);
+  elements.is_narrow = ElementsOf(x) <= Quotient::kMostNarrow;
   elements.loop = loop;
-  elements.map = BitMapOf(loop);
+  elements.map = MakeBitMap(loop);
   if (!elements.has_own_bits) elements.ranges = RangesOf(loop, ElementsOf(x), writer.pieces.most_bits);
-  const int blocks = Blocks(std::max(writer.pieces.count, elements.ranges.count));
+  const int blocks = Blocks(writer.pieces.count + elements.ranges.count);
   switch (x.dtype) {
     case DType::kF32:
       return Launch(DropKernel<float>, blocks, kBlockThreads, exec.stream, writer, elements);
@@ -189,8 +223,8 @@ Status Drop(const Spec& spec, Probability p, Key key, Pass pass, const View& x, 
     const Loop loop = MergedAxes(*mask, x, y, false);
     if (IsDense(loop)) return DropInOneLaunch(spec, p, key, pass, x, y, loop, exec, *mask);
   }
-  if (Status status = Sample(spec, p, key, x, exec, mask); !status.ok()) return status;
-  return Apply(*mask, pass, x, y, exec);
+  if (Status status = cuda::Sample(spec, p, key, x, exec, mask); !status.ok()) return status;
+  return cuda::Apply(*mask, pass, x, y, exec);
 }
 
 }  // namespace dropkit::cuda

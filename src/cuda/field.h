@@ -42,7 +42,7 @@ struct Drawn {
 };
 
 // The whole block; `drawn` is ready when it returns.
-DROPKIT_DEVICE void PrepareDrawn(const Field& field, Drawn* drawn) {
+DROPKIT_DEVICE_CALL void PrepareDrawn(const Field& field, Drawn* drawn) {
   const unsigned thread = threadIdx.x;
   if (thread == 0) {
     LaneLaw* law = reinterpret_cast<LaneLaw*>(drawn->law_bytes);

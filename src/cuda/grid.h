@@ -23,6 +23,8 @@
 #include "dropkit/dropkit.h"
 
 #define DROPKIT_DEVICE __device__ __forceinline__
+// Large, and of no loop over elements: compiled once for all kernels of a source, and with registers of its own.
+#define DROPKIT_DEVICE_CALL inline __device__ __noinline__
 
 // Between these, tests/test_ptx.py requires every access to global memory to be 128 bits wide. "memory" keeps accesses
 // from moving over a mark.

@@ -15,7 +15,7 @@
 
 namespace dropkit::cuda {
 
-// n / divisor. Below 2^31, where `narrow` says so, by a multiplication (Granlund and Montgomery's), else by a division.
+// n / divisor; of numbers below 2^31 by a multiplication (Granlund and Montgomery's).
 struct Quotient {
   int64_t divisor = 1;
   uint32_t factor = 1, shift = 0;
@@ -23,17 +23,16 @@ struct Quotient {
   static Quotient By(int64_t divisor) {
     Quotient quotient;
     quotient.divisor = divisor;
-    if (divisor >= int64_t{1} << 31) return quotient;  // not narrow then
+    if (divisor > kMostNarrow) return quotient;  // of a tensor that is not narrow
     while ((int64_t{1} << quotient.shift) < divisor) ++quotient.shift;
     const uint64_t excess = (uint64_t{1} << quotient.shift) - static_cast<uint64_t>(divisor);
     quotient.factor = static_cast<uint32_t>((excess << 32) / static_cast<uint64_t>(divisor) + 1);
     return quotient;
   }
-  DROPKIT_DEVICE int64_t Of(int64_t n, bool narrow) const {
-    if (!narrow) return n / divisor;
-    const uint32_t low = static_cast<uint32_t>(n);
-    return (High32(uint64_t{low} * factor) + low) >> shift;
-  }
+  DROPKIT_DEVICE uint32_t Of(uint32_t n) const { return (High32(uint64_t{n} * factor) + n) >> shift; }
+  DROPKIT_DEVICE int64_t Of(int64_t n) const { return n / divisor; }
+
+  static constexpr int64_t kMostNarrow = INT32_MAX;
 };
 
 // Words of a mask as vectors.
@@ -52,15 +51,16 @@ class MaskVectors {
     return vector;
   }
 
-  // `count` (at most 32) bits from `bit` on, lowest first; above them is anything. `aligned`: they are known to lie in
-  // one 32-bit word.
+  // `count` (at most 31) bits from `bit` on, lowest first. `aligned`: they are known to lie in one 32-bit word.
   DROPKIT_DEVICE uint32_t Load(int64_t bit, int count, bool aligned) const {
     const uint4 vector = At(bit >> 7);
     const int word = static_cast<int>(bit >> 5) & 3, shift = static_cast<int>(bit) & 31;
-    const uint32_t here = WordOf(vector, word);
-    if (aligned || shift + count <= 32) return here >> shift;
-    const uint32_t next = word < 3 ? WordOf(vector, word + 1) : At((bit >> 7) + 1).x;
-    return static_cast<uint32_t>((here | uint64_t{next} << 32) >> shift);
+    uint64_t wide = WordOf(vector, word);
+    if (!aligned && shift + count > 32) {
+      const uint32_t next = word < 3 ? WordOf(vector, word + 1) : At((bit >> 7) + 1).x;
+      wide |= uint64_t{next} << 32;
+    }
+    return static_cast<uint32_t>(wide >> shift) & ((1u << count) - 1);
   }
 
  private:
@@ -75,17 +75,6 @@ class MaskVectors {
   uint64_t last_;
 };
 
-// Element e has bit e. kStraddles: a vector's bits may lie in two words, because x does not start at a boundary.
-template <bool kStraddles>
-class GlobalDirect {
- public:
-  DROPKIT_DEVICE explicit GlobalDirect(const MaskVectors& mask) : mask_(mask) {}
-  DROPKIT_DEVICE uint32_t Keep(int64_t e, int count) const { return mask_.Load(e, count, !kStraddles); }
-
- private:
-  MaskVectors mask_;
-};
-
 // From an element's number to its bit by the axes of the tensor, innermost first; what is left of the number after them
 // counts the outermost one.
 struct BitMap {
@@ -93,21 +82,38 @@ struct BitMap {
   int64_t step[4] = {};
   int dims = 1;  // of those; at least 1
   int64_t outer_step = 0;
-  bool narrow = false;  // element numbers are below 2^31
+  // Of the innermost axis: all of it has one bit; or no two bits of it are neighbours.
+  bool one_bit = false, alone = false;
 };
 
-// Source has the bits: MaskVectors, or another with its Load.
-template <class Source>
+// Element e has bit e. kStraddles: a vector's bits may lie in two words, because x does not start at a boundary.
+template <bool kStraddles>
+class GlobalDirect {
+ public:
+  static constexpr int kBlocksAtOnce = 4;  // of a multiprocessor, at least: what leaves enough registers to spill none
+  DROPKIT_DEVICE GlobalDirect(const MaskVectors& mask, const BitMap&) : mask_(mask) {}
+  DROPKIT_DEVICE uint32_t Keep(int64_t e, int count) const { return mask_.Load(e, count, !kStraddles); }
+
+ private:
+  MaskVectors mask_;
+};
+
+// Source has the bits: MaskVectors, or another with its Load. Number: of elements; uint32_t where all are below 2^31,
+// so that no division is one of 64 bits.
+template <class Source, typename Number>
 class Mapped {
  public:
+  static constexpr int kBlocksAtOnce = sizeof(Number) == sizeof(uint32_t) ? 3 : 2;
   DROPKIT_DEVICE Mapped(const Source& mask, const BitMap& map) : mask_(mask), map_(map) {}
 
   DROPKIT_DEVICE uint32_t Keep(int64_t e, int count) const {
     uint32_t keep = 0;
     for (int done = 0; done < count;) {
-      const Spot spot = Find(e + done);
-      const int run = spot.left < count - done ? static_cast<int>(spot.left) : count - done;
-      keep |= Run(spot.bit, run) << done;
+      const Spot spot = Find(static_cast<Number>(e + done));
+      const Number wanted = static_cast<Number>(count - done);
+      const int run = static_cast<int>(spot.left < wanted ? spot.left : wanted);
+      const uint32_t bits = mask_.Load(spot.bit, map_.one_bit ? 1 : run, false);
+      keep |= (map_.one_bit && bits != 0 ? (1u << run) - 1 : bits) << done;
       done += run;
     }
     return keep;
@@ -115,17 +121,19 @@ class Mapped {
 
  private:
   struct Spot {
-    int64_t bit, left;  // elements of the innermost axis from here on
+    int64_t bit;
+    Number left;  // how many elements from here on have bits that follow each other, or this one
   };
 
-  DROPKIT_DEVICE Spot Find(int64_t e) const {
+  DROPKIT_DEVICE Spot Find(Number e) const {
     Spot spot = {0, 0};
     DROPKIT_UNROLL
     for (int i = 0; i < 4; ++i) {
       if (i >= map_.dims) continue;
-      const int64_t rest = map_.size[i].Of(e, map_.narrow);
-      const int64_t at = e - rest * map_.size[i].divisor;
-      if (i == 0) spot.left = map_.size[0].divisor - at;
+      const Number size = static_cast<Number>(map_.size[i].divisor);
+      const Number rest = map_.size[i].Of(e);
+      const Number at = e - rest * size;
+      if (i == 0) spot.left = map_.alone ? 1 : size - at;
       spot.bit += at * map_.step[i];
       e = rest;
     }
@@ -133,21 +141,11 @@ class Mapped {
     return spot;
   }
 
-  // The bits of `count` elements of the innermost axis, and zeros above.
-  DROPKIT_DEVICE uint32_t Run(int64_t bit, int count) const {
-    const int64_t step = map_.step[0];
-    const uint32_t all = (1u << count) - 1;
-    if (step == 1) return mask_.Load(bit, count, false) & all;
-    if (step == 0) return (mask_.Load(bit, 1, true) & 1) != 0 ? all : 0;
-    uint32_t keep = 0;
-    for (int i = 0; i < count; ++i) keep |= (mask_.Load(bit + i * step, 1, true) & 1) << i;
-    return keep;
-  }
-
   Source mask_;
   const BitMap& map_;
 };
-using GlobalMapped = Mapped<MaskVectors>;
+template <typename Number>
+using GlobalMapped = Mapped<MaskVectors, Number>;
 
 }  // namespace dropkit::cuda
 

@@ -23,8 +23,11 @@ Status MakeMaskWriter(const Spec& spec, Probability p, Key key, const View& x, c
 size_t SlotBytes(const Spec& spec, const View& x);
 int Blocks(int64_t pieces);
 
+// Blocks of a multiprocessor at once, at least, of kernels that draw.
+inline constexpr int kDrawingBlocks = 4;
+
 // The piece's words of the mask, from shared memory, 128 bits at once where the mask allows.
-DROPKIT_DEVICE void StorePiece(const MaskWriter& writer, int64_t begin, int64_t end, uint32_t* out) {
+DROPKIT_DEVICE_CALL void StorePiece(const MaskWriter& writer, int64_t begin, int64_t end, uint32_t* out) {
   const int64_t words = (end - begin + 31) / 32;
   if (threadIdx.x == 0) {  // bits past the mask's last are 0; its words have 64
     if ((end - begin) % 32 != 0) out[words - 1] &= static_cast<uint32_t>(LowMask((end - begin) % 32));
@@ -39,20 +42,18 @@ DROPKIT_DEVICE void StorePiece(const MaskWriter& writer, int64_t begin, int64_t 
   for (int64_t i = 4 * vectors + threadIdx.x; i < (words + 1) / 2 * 2; i += blockDim.x) to[i] = out[i];
 }
 
-// The whole block. Calls use(begin, end, bits) for each piece that it draws, with the bits in shared memory.
-template <typename Use>
-DROPKIT_DEVICE void WriteMask(const MaskWriter& writer, const Drawn& drawn, DrawMemory* memory, Use use) {
-  const uint64_t stamp = StampOf(writer.counting, drawn, writer.field.key != nullptr);
+DROPKIT_DEVICE void StoreThreshold(const MaskWriter& writer, const Drawn& drawn) {
   if (blockIdx.x == 0 && threadIdx.x == 0) *writer.threshold = drawn.threshold;
-  for (int64_t piece = blockIdx.x; piece < writer.pieces.count; piece += gridDim.x) {
-    const int64_t begin = piece * writer.pieces.piece_bits;
-    const int64_t end = Least(begin + writer.pieces.piece_bits, writer.pieces.num_bits);
-    DrawBits(writer.field, drawn, writer.pieces, begin, end, memory);
-    StorePiece(writer, begin, end, memory->out);
-    CountPiece(writer.counting, writer.pieces, piece, begin, end, memory->out, stamp);
-    use(begin, end, memory->out);
-    __syncthreads();
-  }
+}
+
+// Draws, stores and counts bits [*begin, *end), which memory->out has when it returns. The whole block.
+DROPKIT_DEVICE void WritePiece(const MaskWriter& writer, const Drawn& drawn, uint64_t stamp, int64_t piece,
+                               DrawMemory* memory, int64_t* begin, int64_t* end) {
+  *begin = piece * writer.pieces.piece_bits;
+  *end = Least(*begin + writer.pieces.piece_bits, writer.pieces.num_bits);
+  DrawBits(writer.field, drawn, writer.pieces, *begin, *end, memory);
+  StorePiece(writer, *begin, *end, memory->out);
+  CountPiece(writer.counting, writer.pieces, piece, *begin, *end, memory->out, stamp);
 }
 
 }  // namespace dropkit::cuda

@@ -12,11 +12,18 @@
 namespace dropkit::cuda {
 namespace {
 
-__global__ void __launch_bounds__(kBlockThreads) SampleKernel(const MaskWriter writer) {
+__global__ void __launch_bounds__(kBlockThreads, kDrawingBlocks)
+    SampleKernel(const __grid_constant__ MaskWriter writer) {
   __shared__ DrawMemory memory;
   __shared__ Drawn drawn;
   PrepareDrawn(writer.field, &drawn);
-  WriteMask(writer, drawn, &memory, [](int64_t, int64_t, const uint32_t*) {});
+  StoreThreshold(writer, drawn);
+  const uint64_t stamp = StampOf(writer.counting, drawn, writer.field.key != nullptr);
+  for (int64_t piece = blockIdx.x; piece < writer.pieces.count; piece += gridDim.x) {
+    int64_t begin, end;
+    WritePiece(writer, drawn, stamp, piece, &memory, &begin, &end);
+    __syncthreads();
+  }
 }
 
 __global__ void FinishEmptyKernel(const float* p, uint64_t host_threshold, uint64_t* threshold, int64_t* kept,

@@ -100,6 +100,12 @@ uint64_t StartMask(Probability p, Mask* mask) {
   return *mask->threshold;
 }
 
+// Which of the counts an element of sample n, channel c belongs to.
+int64_t CountOf(const Mask& mask, int64_t n, int64_t c) {
+  if (mask.spec.over == Over::kPlane) return n * mask.channels + c;
+  return mask.spec.over == Over::kTensor && mask.one_count ? 0 : n;
+}
+
 void StoreSample(const std::vector<bool>& keep, int64_t n, Mask* mask) {
   size_t element = 0;
   for (int64_t c = 0; c < mask->channels; ++c) {
@@ -110,7 +116,7 @@ void StoreSample(const std::vector<bool>& keep, int64_t n, Mask* mask) {
           const int64_t bit = n * mask->sample_stride + c * mask->channel_stride + i * mask->stride[0] +
                               j * mask->stride[1] + k * mask->stride[2];
           mask->bits[bit / 64] |= uint64_t{1} << (bit % 64);
-          ++mask->kept[mask->spec.over == Over::kPlane ? n * mask->channels + c : n];
+          ++mask->kept[CountOf(*mask, n, c)];
         }
       }
     }

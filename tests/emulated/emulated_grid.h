@@ -28,6 +28,8 @@
 #define __launch_bounds__(...)
 #define __shared__ static
 #define DROPKIT_DEVICE inline
+#define DROPKIT_DEVICE_CALL inline
+#define __grid_constant__
 #define DROPKIT_MAIN_LOOP_BEGIN static_cast<void>(0)
 #define DROPKIT_MAIN_LOOP_END static_cast<void>(0)
 
