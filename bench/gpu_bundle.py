@@ -1,7 +1,7 @@
 """Builds what a machine with a GPU needs to test and time dropkit, in build/gpu: `make gpu-bundle`.
 
-A build of its own in build/gpu-build, for sm_90 with PTX, whose component `gpu` (cmake/gpu.cmake) is installed, stripped.
-The folder is made anew, and appears under its name when it is whole. Without nvcc nothing is built, and that is said.
+A build of its own in build/gpu-build, for sm_90 with PTX, whose component `gpu` (cmake/gpu.cmake) is installed and
+stripped. The folder is made anew, and has its name when it is whole. Without nvcc nothing is built, and that is said.
 """
 
 import argparse
@@ -30,7 +30,9 @@ OPTIONS = {
 
 def run(*command):
     """Its output is shown when it failed."""
-    done = subprocess.run(list(map(str, command)), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    done = subprocess.run(
+        list(map(str, command)), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
     if done.returncode != 0:
         sys.exit(f"{done.stdout}\ngpu_bundle: {' '.join(map(str, command))}: exit code {done.returncode}")
     return done.stdout

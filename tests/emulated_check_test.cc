@@ -13,13 +13,13 @@ const Target& Emulated() {
 }
 
 TEST(EmulatedCheckTest, RandomCases) {
-  const Report report = Check(Emulated(), 20181030, {.seconds = 300, .cases = 600});
+  const Report report = Check(Emulated(), 20181030, {.seconds = 300, .cases = 2500});
   EXPECT_FALSE(report.mismatch) << report.mismatch->what << "\n" << report.mismatch->reproducer;
   const Tally& tally = report.tally;
-  EXPECT_EQ(tally.cases, 600);
-  EXPECT_GT(tally.trusted, 400);
-  EXPECT_GT(tally.exact, 10);
-  EXPECT_GT(tally.refused, 10);
+  EXPECT_EQ(tally.cases, 2500);
+  EXPECT_GT(tally.trusted, 1500);
+  EXPECT_GT(tally.exact, 50);
+  EXPECT_GT(tally.refused, 50);
   EXPECT_EQ(tally.methods.size(), Methods().size());
   EXPECT_EQ(tally.dtypes.size(), 4u);
   EXPECT_EQ(tally.verbs.size(), 5u);
