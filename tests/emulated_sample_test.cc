@@ -213,6 +213,7 @@ TEST(EmulatedSampleTest, LargeMasks) {
   for (const Layout layout : {Layout::kChannelsFirst, Layout::kChannelsLast}) {
     compare("dropout", 0.3f, DenseView(nullptr, DType::kF32, 2, 5001, {3, 2}, layout));
     compare("dropblock:block=3,rate=raw", 0.02f, DenseView(nullptr, DType::kF32, 1, 4200, {4, 5}, layout));
+    compare("dropblock:block=2,rate=raw", 0.01f, DenseView(nullptr, DType::kF32, 1, 2000, {9, 8}, layout));
     compare("dropblock:block=31", 0.1f, DenseView(nullptr, DType::kF32, 1, 3, {300, 311}, layout));
     compare("dropblock:block=7", 0.1f, DenseView(nullptr, DType::kF32, 3, 64, {56, 56}, layout));
     compare("dropblock:block=5,over=plane", 0.1f, DenseView(nullptr, DType::kF32, 2, 40, {60, 70}, layout));

@@ -65,19 +65,23 @@ Target NamedTarget(const std::string& name) {
   throw CLI::ValidationError("--backend", "'" + name + "' has memory of its own; allowed: " + AllowedBackends());
 }
 
-// Every backend but the reference; what cannot be checked here is named.
+// Every backend but the reference.
 std::vector<Target> AllTargets() {
   std::vector<Target> targets;
+  Target target;
   for (const BackendInfo& info : Backends()) {
-    if (info.name == kReference) continue;
-    Target target;
-    const bool runs = check::MakeTarget(info, &target);
-    if (runs) targets.push_back(target);
-    if (!runs)
-      std::cout << "skipped: " << info.name << " (" << (info.available ? "memory of its own" : info.why) << ")\n";
+    if (info.name != kReference && check::MakeTarget(info, &target)) targets.push_back(target);
   }
   if (targets.empty()) throw std::runtime_error("no backend to check but the reference");
   return targets;
+}
+
+void PrintSkipped() {
+  Target target;
+  for (const BackendInfo& info : Backends()) {
+    if (check::MakeTarget(info, &target)) continue;
+    std::cout << "skipped: " << info.name << " (" << (info.available ? "memory of its own" : info.why) << ")\n";
+  }
 }
 
 double ReadMinutes(const std::string& text) {
@@ -164,6 +168,7 @@ nlohmann::ordered_json JsonOf(const Target& target, const Report& report) {
 int RunCheck(const CheckOptions& options) {
   CheckJob job = ReadOptions(options);
   if (options.json) TryReplaceFile(*options.json);
+  if (!options.backend) PrintSkipped();
   const check::CrashReport crash_report;
   job.extent.seconds /= static_cast<double>(job.targets.size());
   if (!job.one) std::cout << "seed            " << job.seed << "\n" << std::flush;

@@ -7,6 +7,7 @@
 #include "cuda/apply.h"
 #include "cuda/apply_dense.h"
 #include "cuda/apply_elements.h"
+#include "cuda/cuda.h"
 #include "cuda/runtime.h"
 #include "validate.h"
 
@@ -24,8 +25,7 @@ Status LaunchDense(const DenseJob& job, const Loop& loop, void* stream) {
   const int threads = static_cast<int>(std::min<int64_t>(kThreads, (vectors + 31) / 32 * 32));
   const int64_t blocks = job.rows.count * job.chunks;
   if (!BitsFollowElements(loop)) {
-    const bool narrow = job.rows.count * job.rows.elements <= Quotient::kMostNarrow;
-    return Launch(narrow ? ApplyDense<T, GlobalMapped<uint32_t>> : ApplyDense<T, GlobalMapped<int64_t>>, blocks,
+    return Launch(job.map.narrow ? ApplyDense<T, GlobalMapped<uint32_t>> : ApplyDense<T, GlobalMapped<int64_t>>, blocks,
                   threads, stream, job);
   }
   if (IsAligned(job.x, kVectorBytes)) return Launch(ApplyDense<T, GlobalDirect<false>>, blocks, threads, stream, job);
@@ -41,7 +41,7 @@ Status LaunchElements(const ElementsJob& job, void* stream) {
 // Whether the vector kernel can do it, and then its job but for the chunks.
 bool FillDenseJob(const Loop& loop, DenseJob* job) {
   if (!IsDense(loop) || !IsAligned(job->law.mask.bits, kVectorBytes) || !MakeRows(loop, &job->rows)) return false;
-  job->map = MakeBitMap(loop);
+  job->map = BitMapOf(loop);
   return job->rows.count == 1 || job->rows.elements >= kShortRow;
 }
 

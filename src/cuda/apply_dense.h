@@ -88,20 +88,6 @@ inline bool MakeRows(const Loop& loop, Rows* rows) {
   return true;
 }
 
-inline BitMap MakeBitMap(const Loop& loop) {
-  BitMap map;
-  map.dims = loop.dims > 1 ? loop.dims - 1 : 1;
-  for (int i = 0; i < map.dims; ++i) {
-    const Step& step = loop.step[loop.dims - 1 - i];
-    map.size[i] = Quotient::By(step.size);
-    map.step[i] = step.bit;
-  }
-  if (loop.dims > 1) map.outer_step = loop.step[0].bit;
-  map.one_bit = loop.inner().bit == 0;
-  map.alone = loop.inner().bit > 1;
-  return map;
-}
-
 // Elements of a chunk: eight vectors a thread, fewer where that would leave multiprocessors without work. A gain that
 // takes long to compute is computed by as few blocks as fill the card.
 inline int64_t ChunkOf(int64_t elements, int lanes, int multiprocessors, bool gain_is_long) {

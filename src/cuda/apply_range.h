@@ -6,9 +6,9 @@
 // aligned vector and after the last one go one by one, as all do where x and y are aligned differently.
 //
 // Bits says which elements are kept: `uint32_t Keep(int64_t e, int count) const` gives elements [e, e + count), count
-// at most 8, lowest first, and zeros above. In the main loop e is a vector's first element and count a whole vector's;
-// its accesses to global memory must be 128 bits wide (mask_bits.h has those for a mask in global memory). No barrier
-// is used here: what Bits reads in shared memory must be complete before.
+// at most 8, lowest first; above them is anything. In the main loop e is a vector's first element and count a whole
+// vector's; its accesses to global memory must be 128 bits wide (mask_bits.h has those for a mask in global memory). No
+// barrier is used here: what Bits reads in shared memory must be complete before.
 #ifndef DROPKIT_SRC_CUDA_APPLY_RANGE_H_
 #define DROPKIT_SRC_CUDA_APPLY_RANGE_H_
 
@@ -31,7 +31,8 @@ DROPKIT_DEVICE void ApplyVectors(const T* x, T* y, int64_t first, int64_t end, c
   }
   uint32_t keep = 0;  // 8 bits a vector; the compiler unrolls this where Keep is short
   for (int i = 0; i < kInFlight; ++i) {
-    if (!kGuarded || first + i * step < end) keep |= bits.Keep(first + i * step, kLanes<T>) << 8 * i;
+    if (kGuarded && first + i * step >= end) continue;
+    keep |= (bits.Keep(first + i * step, kLanes<T>) & ((1u << kLanes<T>)-1)) << 8 * i;
   }
   DROPKIT_UNROLL
   for (int i = 0; i < kInFlight; ++i) {

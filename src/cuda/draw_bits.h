@@ -26,6 +26,10 @@ struct DrawMemory {  // shared
 DROPKIT_DEVICE int64_t Least(int64_t a, int64_t b) { return a < b ? a : b; }
 DROPKIT_DEVICE int64_t Most(int64_t a, int64_t b) { return a < b ? b : a; }
 
+DROPKIT_DEVICE void FillWords(uint32_t* words, int64_t count, uint32_t value) {
+  for (int64_t i = threadIdx.x; i < count; i += blockDim.x) words[i] = value;
+}
+
 // What is drawn at once into `buffer`: bits [begin, end) of the mask, or (rows) channels [c0, c1) x positions [q0, q1)
 // of sample n.
 struct Part {
@@ -156,8 +160,13 @@ DROPKIT_DEVICE void PlaceOf(const Field& field, const Drawn& drawn, int64_t n, i
   }
 }
 
+// A thread's share of what is done for one lane or word: rows `first`, `first` + `step`, ... of a block.
+struct Share {
+  int first, step;
+};
+
 DROPKIT_DEVICE_CALL void ClearBlock(const Field& field, const Drawn& drawn, const Pieces& pieces, const Part& part,
-                                    int64_t n, int64_t lane) {
+                                    int64_t n, int64_t lane, Share share) {
   const int64_t channel = Divide(lane, field.plan.lanes_per_channel);
   const Window window = WindowOf(pieces, part, n, channel);
   if (window.lo >= window.hi) return;
@@ -168,7 +177,7 @@ DROPKIT_DEVICE_CALL void ClearBlock(const Field& field, const Drawn& drawn, cons
     last[i] = Least(field.axis[i].size, at[i] - field.axis[i].before + field.axis[i].block);
   }
   for (int64_t i = first[0]; i < last[0]; ++i) {
-    for (int64_t j = first[1]; j < last[1]; ++j) {
+    for (int64_t j = first[1] + share.first; j < last[1]; j += share.step) {
       const int64_t row = (i * field.axis[1].size + j) * field.axis[2].size;
       const int64_t begin = Most(window.lo, row + first[2]), end = Least(window.hi, row + last[2]);
       ClearRun(part.buffer, window.base + begin, window.base + end);
@@ -176,11 +185,12 @@ DROPKIT_DEVICE_CALL void ClearBlock(const Field& field, const Drawn& drawn, cons
   }
 }
 
-// Fired lanes [lane, lane + 32) of sample n, those of `fired`; the sample has them all.
+// Fired lanes [lane, lane + 32) of sample n, those of `fired`; the sample has them all. Without blocks the share is
+// all.
 DROPKIT_DEVICE void SpreadWord(const Field& field, const Drawn& drawn, const Pieces& pieces, const Part& part,
-                               int64_t n, int64_t lane, uint32_t fired) {
+                               int64_t n, int64_t lane, uint32_t fired, Share share) {
   if (field.plan.has_blocks) {
-    for (; fired != 0; fired &= fired - 1) ClearBlock(field, drawn, pieces, part, n, lane + __ffs(fired) - 1);
+    for (; fired != 0; fired &= fired - 1) ClearBlock(field, drawn, pieces, part, n, lane + __ffs(fired) - 1, share);
   } else if (!pieces.interleaved) {
     const int64_t base = n * pieces.sample_bits + lane - part.begin;
     ClearWord(part.buffer, base, fired, -base, part.end - part.begin - base);
@@ -199,17 +209,27 @@ DROPKIT_DEVICE void SpreadWord(const Field& field, const Drawn& drawn, const Pie
 
 // ---------------------------------------------------------------- a part
 
-// Few lanes fire, and the draw names them one by one: no lane is visited that does not fire.
+// How many threads work on each of `tasks`: where a block has more of them, a task is waiting for one thread's rows.
+DROPKIT_DEVICE int ThreadsOfTask(const Field& field, int64_t tasks) {
+  int threads = 1;
+  while (field.plan.has_blocks && threads < 8 && tasks * 2 * threads <= blockDim.x) threads *= 2;
+  return threads;
+}
+
+// Few lanes fire, and the draw names them one by one: no lane is visited that does not fire. Threads that share a tile
+// all draw it.
 DROPKIT_DEVICE void SpreadMarks(const Field& field, const Drawn& drawn, const Pieces& pieces, const Part& part,
                                 const Tiles& tiles) {
-  for (int64_t i = threadIdx.x; i < tiles.count; i += blockDim.x) {
+  const int threads = ThreadsOfTask(field, tiles.count);
+  const Share share = {static_cast<int>(threadIdx.x % threads), threads};
+  for (int64_t i = threadIdx.x / threads; i < tiles.count; i += blockDim.x / threads) {
     const Tile tile = TileAt(field, part, tiles, i);
     if (tile.tile < 0) continue;
     ForEachMark(drawn.law(), drawn.overlay_key(), static_cast<uint32_t>(tile.tile), GlobalSample(field, tile.n),
                 [&](uint32_t mark) {
                   const int64_t lane = tile.tile * kTileLanes + mark;
                   if (lane >= field.plan.lanes) return;
-                  SpreadWord(field, drawn, pieces, part, tile.n, lane, 1);
+                  SpreadWord(field, drawn, pieces, part, tile.n, lane, 1, share);
                 });
   }
 }
@@ -223,27 +243,32 @@ DROPKIT_DEVICE uint32_t GivenWord(const Field& field, int64_t n, int64_t lane) {
   return fired;
 }
 
-// The marked lanes of `count` tiles from `first` on, as words. The whole block; ready when it returns.
+// The marked lanes of `count` tiles from `first` on, as words: some threads draw groups of the digit part, others tiles
+// of the overlay. The whole block; ready when it returns.
 DROPKIT_DEVICE void DrawWords(const Field& field, const Drawn& drawn, const Part& part, const Tiles& tiles,
                               int64_t first, int count, uint32_t* words) {
   const LaneLaw& law = drawn.law();
   constexpr int kGroups = kTileLanes / 128;
-  for (int i = threadIdx.x; i < count * kGroups; i += blockDim.x) {
-    const Tile tile = TileAt(field, part, tiles, first + i / kGroups);
-    const int64_t group = tile.tile * kGroups + i % kGroups;
-    uint64_t bits[2] = {0, 0};
-    if (law.digits != 0 && tile.tile >= 0 && group * 128 < field.plan.lanes) {
-      DrawDigitGroup(law, drawn.digits_key(), static_cast<uint32_t>(group), GlobalSample(field, tile.n), bits);
-    }
-    for (int k = 0; k < 4; ++k) words[4 * i + k] = static_cast<uint32_t>(bits[k / 2] >> (k % 2 * 32));
-  }
+  FillWords(words, count * kTileWords32, 0);
   __syncthreads();
-  if (law.rounds == 0) return;
-  for (int i = threadIdx.x; i < count; i += blockDim.x) {
-    const Tile tile = TileAt(field, part, tiles, first + i);
+  const int groups = law.digits != 0 ? count * kGroups : 0, overlays = law.rounds > 0 ? count : 0;
+  for (int i = threadIdx.x; i < groups + overlays; i += blockDim.x) {
+    const int which = i < groups ? i / kGroups : i - groups;
+    const Tile tile = TileAt(field, part, tiles, first + which);
     if (tile.tile < 0) continue;
-    ForEachMark(law, drawn.overlay_key(), static_cast<uint32_t>(tile.tile), GlobalSample(field, tile.n),
-                [&](uint32_t lane) { atomicOr(words + i * kTileWords32 + lane / 32, 1u << (lane % 32)); });
+    uint32_t* of_tile = words + which * kTileWords32;
+    if (i < groups) {
+      const int64_t group = tile.tile * kGroups + i % kGroups;
+      if (group * 128 >= field.plan.lanes) continue;
+      uint64_t bits[2];
+      DrawDigitGroup(law, drawn.digits_key(), static_cast<uint32_t>(group), GlobalSample(field, tile.n), bits);
+      for (int k = 0; k < 4; ++k) {
+        atomicOr(of_tile + i % kGroups * 4 + k, static_cast<uint32_t>(bits[k / 2] >> (k % 2 * 32)));
+      }
+    } else {
+      ForEachMark(law, drawn.overlay_key(), static_cast<uint32_t>(tile.tile), GlobalSample(field, tile.n),
+                  [&](uint32_t lane) { atomicOr(of_tile + lane / 32, 1u << (lane % 32)); });
+    }
   }
   __syncthreads();
 }
@@ -251,7 +276,9 @@ DROPKIT_DEVICE void DrawWords(const Field& field, const Drawn& drawn, const Part
 DROPKIT_DEVICE void SpreadWords(const Field& field, const Drawn& drawn, const Pieces& pieces, const Part& part,
                                 const Tiles& tiles, int64_t first, int count, const uint32_t* words) {
   const LaneLaw& law = drawn.law();
-  for (int i = threadIdx.x; i < count * kTileWords32; i += blockDim.x) {
+  const int threads = ThreadsOfTask(field, count * kTileWords32);
+  const Share share = {static_cast<int>(threadIdx.x % threads), threads};
+  for (int i = threadIdx.x / threads; i < count * kTileWords32; i += blockDim.x / threads) {
     const Tile tile = TileAt(field, part, tiles, first + i / kTileWords32);
     const int64_t lane = tile.tile * kTileLanes + i % kTileWords32 * 32;
     if (tile.tile < 0 || lane >= field.plan.lanes) continue;
@@ -262,7 +289,7 @@ DROPKIT_DEVICE void SpreadWords(const Field& field, const Drawn& drawn, const Pi
       fired = law.all ? ~0u : law.inverted ? ~words[i] : words[i];
       fired &= static_cast<uint32_t>(LowMask(Least(32, field.plan.lanes - lane)));
     }
-    SpreadWord(field, drawn, pieces, part, tile.n, lane, fired);
+    SpreadWord(field, drawn, pieces, part, tile.n, lane, fired, share);
   }
 }
 
@@ -325,10 +352,6 @@ DROPKIT_DEVICE void Interleave(const Pieces& pieces, const Part& part, int64_t b
     const int64_t bit = part.n * pieces.sample_bits + (part.q0 + position) * pieces.channels + part.c0 + channel;
     SetWord(out, end - begin, bit - begin, keeps);
   }
-}
-
-DROPKIT_DEVICE void FillWords(uint32_t* words, int64_t count, uint32_t value) {
-  for (int64_t i = threadIdx.x; i < count; i += blockDim.x) words[i] = value;
 }
 
 // Channels [c0, c1) x positions [q0, q1) of sample n, as rows and then into `memory->out`.

@@ -29,7 +29,7 @@ struct Elements {
   const void* x = nullptr;
   void* y = nullptr;
   double gain = 1.0, fill = 0.0;  // the gain of a host p
-  bool has_own_bits = false, is_narrow = true;
+  bool has_own_bits = false;
   Loop loop;   // the axes that elements are numbered along
   BitMap map;  // along these, from elements to bits
   Ranges ranges;
@@ -91,13 +91,6 @@ DROPKIT_DEVICE_CALL double GainFor(const Field& field, const Drawn& drawn, const
   return gain;
 }
 
-// NaN everywhere after a bad p.
-template <typename T>
-DROPKIT_DEVICE Maps<T> MapsFor(double gain, double fill, uint64_t threshold) {
-  const bool bad = threshold > kOne;
-  return {static_cast<Wide<T>>(bad ? QuietNan() : gain), static_cast<Wide<T>>(bad ? QuietNan() : fill)};
-}
-
 // A bit for each of elements [begin, end) into `bits`, from those of the mask that the range shares.
 template <typename Number>
 DROPKIT_DEVICE void SpreadOverElements(const Mapped<SharedBits, Number>& shared, int64_t begin, int64_t end,
@@ -118,7 +111,7 @@ DROPKIT_DEVICE_CALL void DrawForElements(const MaskWriter& writer, const Drawn& 
   const BitRange range = BitsOf(elements.loop, begin, end);
   DrawBits(writer.field, drawn, writer.pieces, range.begin, range.end, memory);
   const SharedBits bits = {memory->out, range.begin};
-  if (elements.is_narrow) {
+  if (elements.map.narrow) {
     SpreadOverElements(Mapped<SharedBits, uint32_t>(bits, elements.map), begin, end, memory->rows);
   } else {
     SpreadOverElements(Mapped<SharedBits, int64_t>(bits, elements.map), begin, end, memory->rows);
@@ -147,7 +140,7 @@ __global__ void __launch_bounds__(kBlockThreads, kDrawingBlocks)
   PrepareDrawn(writer.field, &drawn);
   StoreThreshold(writer, drawn);
   const uint64_t stamp = StampOf(writer.counting, drawn, true);
-  const Maps<T> maps = MapsFor<T>(GainFor(writer.field, drawn, elements), elements.fill, drawn.threshold);
+  const Maps<T> maps = MakeMaps<T>(GainFor(writer.field, drawn, elements), elements.fill, drawn.threshold);
   for (int64_t i = blockIdx.x; i < writer.pieces.count + elements.ranges.count; i += gridDim.x) {
     int64_t begin, end;
     const SharedBits bits = DrawTask(writer, drawn, elements, stamp, i, &memory, &begin, &end);
@@ -187,7 +180,7 @@ Ranges RangesOf(const Loop& loop, int64_t elements, int64_t most_bits) {
 Status DropInOneLaunch(const Spec& spec, Probability p, Key key, Pass pass, const View& x, const View& y,
                        const Loop& loop, const Exec& exec, const Mask& mask) {
   MaskWriter writer;
-  if (Status status = MakeMaskWriter(spec, p, key, x, exec, mask, &writer); !status.ok()) return status;
+  if (Status status = MakeMaskWriter(spec, p, key, x, exec, mask, Cut::kFine, &writer); !status.ok()) return status;
   Elements elements;
   elements.x = x.data;
   elements.y = y.data;
@@ -195,9 +188,8 @@ Status DropInOneLaunch(const Spec& spec, Probability p, Key key, Pass pass, cons
   const Field& field = writer.field;
   if (!p.device) elements.gain = GainFactor(spec, field.plan, field.coverage, field.threshold, KeptCount{1, 1});
   elements.has_own_bits = BitsFollowElements(loop);
-  elements.is_narrow = ElementsOf(x) <= Quotient::kMostNarrow;
   elements.loop = loop;
-  elements.map = MakeBitMap(loop);
+  elements.map = BitMapOf(loop);
   if (!elements.has_own_bits) elements.ranges = RangesOf(loop, ElementsOf(x), writer.pieces.most_bits);
   const int blocks = Blocks(writer.pieces.count + elements.ranges.count);
   switch (x.dtype) {

@@ -6,7 +6,6 @@
 #define DROPKIT_SRC_CUDA_GAIN_H_
 
 #include <cstdint>
-#include <limits>
 
 #include "cuda/grid.h"
 #include "cuda/pack.h"
@@ -28,22 +27,12 @@ struct GainLaw {
   }
 };
 
-DROPKIT_DEVICE double QuietNan() { return std::numeric_limits<double>::quiet_NaN(); }
-
 // By threads 0 to 31; all get the sum.
 DROPKIT_DEVICE int64_t SumInWarp(const int64_t* numbers, int64_t count) {
   int64_t sum = 0;
   for (int64_t i = threadIdx.x; i < count; i += 32) sum += numbers[i];
   for (int distance = 16; distance > 0; distance /= 2) sum += __shfl_xor_sync(~0u, sum, distance);
   return sum;
-}
-
-template <typename T>
-DROPKIT_DEVICE Maps<T> MapsOf(const GainLaw& law, KeptCount kept) {
-  const uint64_t threshold = *law.mask.threshold;
-  const bool bad = threshold > kOne;
-  const double gain = bad ? QuietNan() : GainFactor(law.mask.spec, law.plan, law.coverage, threshold, kept);
-  return {static_cast<Wide<T>>(gain), static_cast<Wide<T>>(bad ? QuietNan() : law.fill)};
 }
 
 // The maps of sample n, channel c (which count only where gains have rows), for the whole block.
@@ -58,7 +47,9 @@ DROPKIT_DEVICE Maps<T> MapsOfBlock(const GainLaw& law, int64_t n, int64_t c) {
       kept = {SumInWarp(law.mask.kept, law.mask.num_kept), law.mask.total};
     }
     if (threadIdx.x == 0) {
-      const Maps<T> maps = MapsOf<T>(law, kept);
+      const uint64_t threshold = *law.mask.threshold;
+      const double gain = threshold > kOne ? 0.0 : GainFactor(law.mask.spec, law.plan, law.coverage, threshold, kept);
+      const Maps<T> maps = MakeMaps<T>(gain, law.fill, threshold);
       shared[0] = maps.gain;
       shared[1] = maps.fill;
     }

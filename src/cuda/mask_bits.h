@@ -12,6 +12,7 @@
 #include "bits.h"
 #include "cuda/grid.h"
 #include "cuda/pack.h"
+#include "loop.h"
 
 namespace dropkit::cuda {
 
@@ -51,7 +52,8 @@ class MaskVectors {
     return vector;
   }
 
-  // `count` (at most 31) bits from `bit` on, lowest first. `aligned`: they are known to lie in one 32-bit word.
+  // `count` (at most 32) bits from `bit` on, lowest first; above them is anything. `aligned`: they are known to lie in
+  // one 32-bit word.
   DROPKIT_DEVICE uint32_t Load(int64_t bit, int count, bool aligned) const {
     const uint4 vector = At(bit >> 7);
     const int word = static_cast<int>(bit >> 5) & 3, shift = static_cast<int>(bit) & 31;
@@ -60,7 +62,7 @@ class MaskVectors {
       const uint32_t next = word < 3 ? WordOf(vector, word + 1) : At((bit >> 7) + 1).x;
       wide |= uint64_t{next} << 32;
     }
-    return static_cast<uint32_t>(wide >> shift) & ((1u << count) - 1);
+    return static_cast<uint32_t>(wide >> shift);
   }
 
  private:
@@ -84,7 +86,24 @@ struct BitMap {
   int64_t outer_step = 0;
   // Of the innermost axis: all of it has one bit; or no two bits of it are neighbours.
   bool one_bit = false, alone = false;
+  bool narrow = false;  // element numbers are below 2^31
 };
+
+// Along the axes that elements are numbered by.
+inline BitMap BitMapOf(const Loop& loop) {
+  BitMap map;
+  map.dims = loop.dims > 1 ? loop.dims - 1 : 1;
+  for (int i = 0; i < map.dims; ++i) {
+    const Step& step = loop.step[loop.dims - 1 - i];
+    map.size[i] = Quotient::By(step.size);
+    map.step[i] = step.bit;
+  }
+  if (loop.dims > 1) map.outer_step = loop.step[0].bit;
+  map.one_bit = loop.inner().bit == 0;
+  map.alone = loop.inner().bit > 1;
+  map.narrow = loop.rows() * loop.inner().size <= Quotient::kMostNarrow;
+  return map;
+}
 
 // Element e has bit e. kStraddles: a vector's bits may lie in two words, because x does not start at a boundary.
 template <bool kStraddles>
@@ -98,13 +117,13 @@ class GlobalDirect {
   MaskVectors mask_;
 };
 
-// Source has the bits: MaskVectors, or another with its Load. Number: of elements; uint32_t where all are below 2^31,
-// so that no division is one of 64 bits.
-template <class Source, typename Number>
+// Source has the bits: MaskVectors, or another with its Load. Number: of elements; uint32_t where the map is narrow, so
+// that no division is one of 64 bits.
+template <class Source, typename Number = int64_t>
 class Mapped {
  public:
   static constexpr int kBlocksAtOnce = sizeof(Number) == sizeof(uint32_t) ? 3 : 2;
-  DROPKIT_DEVICE Mapped(const Source& mask, const BitMap& map) : mask_(mask), map_(map) {}
+  DROPKIT_DEVICE Mapped(const Source& source, const BitMap& map) : source_(source), map_(map) {}
 
   DROPKIT_DEVICE uint32_t Keep(int64_t e, int count) const {
     uint32_t keep = 0;
@@ -112,8 +131,9 @@ class Mapped {
       const Spot spot = Find(static_cast<Number>(e + done));
       const Number wanted = static_cast<Number>(count - done);
       const int run = static_cast<int>(spot.left < wanted ? spot.left : wanted);
-      const uint32_t bits = mask_.Load(spot.bit, map_.one_bit ? 1 : run, false);
-      keep |= (map_.one_bit && bits != 0 ? (1u << run) - 1 : bits) << done;
+      const uint32_t bits = source_.Load(spot.bit, map_.one_bit ? 1 : run, false);
+      const uint32_t all = (1u << run) - 1;
+      keep |= (map_.one_bit ? ((bits & 1) != 0 ? all : 0) : bits & all) << done;
       done += run;
     }
     return keep;
@@ -141,7 +161,7 @@ class Mapped {
     return spot;
   }
 
-  Source mask_;
+  Source source_;
   const BitMap& map_;
 };
 template <typename Number>

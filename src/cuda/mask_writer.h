@@ -15,10 +15,14 @@ struct MaskWriter {
   uint64_t* threshold = nullptr;
 };
 
+// Pieces for each multiprocessor. To write a mask alone, one for each block that it has at once; where x is read too,
+// more, so that some blocks draw while others wait for memory.
+enum class Cut : int { kCoarse = 4, kFine = 24 };
+
 // On the host, from validated arguments; drawn with `key`, unless `field.given` is set afterwards. `slots` is
 // workspace.
 Status MakeMaskWriter(const Spec& spec, Probability p, Key key, const View& x, const Exec& exec, const Mask& mask,
-                      MaskWriter* writer);
+                      Cut cut, MaskWriter* writer);
 // What a MaskWriter needs.
 size_t SlotBytes(const Spec& spec, const View& x);
 int Blocks(int64_t pieces);

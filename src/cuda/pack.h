@@ -8,6 +8,7 @@
 #define DROPKIT_SRC_CUDA_PACK_H_
 
 #include <cstdint>
+#include <limits>
 
 #include "bits.h"
 #include "cuda/grid.h"
@@ -46,6 +47,14 @@ template <typename T>
 struct Maps {
   Wide<T> gain, fill;
 };
+
+// Of a gain in f64, what dropped elements become, and a T that may say that p was bad.
+template <typename T>
+DROPKIT_DEVICE Maps<T> MakeMaps(double gain, double fill, uint64_t threshold) {
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  const bool bad = threshold > kOne;
+  return {static_cast<Wide<T>>(bad ? nan : gain), static_cast<Wide<T>>(bad ? nan : fill)};
+}
 
 template <typename T>
 DROPKIT_DEVICE Wide<T> MapWide(Wide<T> x, bool keep, const Maps<T>& maps) {

@@ -34,12 +34,8 @@ __global__ void FinishEmptyKernel(const float* p, uint64_t host_threshold, uint6
 
 // ---------------------------------------------------------------- what the kernel is told
 
-// How many of a multiprocessor's blocks a piece is wanted for: few enough that pieces share little, enough to hide
-// waits.
-constexpr int kBlocksOfMultiprocessor = 4;
-
-Pieces PiecesOf(const Plan& plan, const Mask& mask) {
-  return MakePieces(plan, mask, int64_t{kBlocksOfMultiprocessor} * Multiprocessors());
+Pieces PiecesOf(const Plan& plan, const Mask& mask, Cut cut) {
+  return MakePieces(plan, mask, int64_t{static_cast<int>(cut)} * Multiprocessors());
 }
 
 uint64_t Mix(uint64_t hash, uint64_t value) {  // FNV-1a's step, with the high half folded in
@@ -114,7 +110,8 @@ Status LaunchSample(const MaskWriter& writer, const Exec& exec) {
 Status FromBytes(const Spec& spec, Probability p, const uint8_t* bytes, bool marks_kept, const View& x,
                  const Exec& exec, Mask* mask) {
   MaskWriter writer;
-  if (Status status = MakeMaskWriter(spec, p, nullptr, x, exec, *mask, &writer); !status.ok()) return status;
+  if (Status status = MakeMaskWriter(spec, p, nullptr, x, exec, *mask, Cut::kCoarse, &writer); !status.ok())
+    return status;
   Field& field = writer.field;
   if (spec.method == Method::kCutout) {  // a given seed is a centre's position, not a hole
     field.plan.lanes_per_channel = field.plan.positions;
@@ -130,15 +127,15 @@ Status FromBytes(const Spec& spec, Probability p, const uint8_t* bytes, bool mar
 }  // namespace
 
 int Blocks(int64_t pieces) {
-  return static_cast<int>(std::min<int64_t>(pieces, int64_t{2} * kBlocksOfMultiprocessor * Multiprocessors()));
+  return static_cast<int>(std::min<int64_t>(pieces, int64_t{kDrawingBlocks} * Multiprocessors()));
 }
 
 Status MakeMaskWriter(const Spec& spec, Probability p, Key key, const View& x, const Exec& exec, const Mask& mask,
-                      MaskWriter* writer) {
+                      Cut cut, MaskWriter* writer) {
   Plan plan;
   if (Status status = MakePlan(spec, x, &plan); !status.ok()) return status;
   writer->field = FieldOf(spec, plan, p, key, mask);
-  writer->pieces = PiecesOf(plan, mask);
+  writer->pieces = PiecesOf(plan, mask, cut);
   writer->counting = CountingOf(plan, writer->pieces, mask);
   writer->counting.slots = static_cast<uint64_t*>(exec.scratch);
   writer->counting.shape = ShapeHash(writer->field, writer->pieces, writer->counting);
@@ -151,13 +148,13 @@ size_t SlotBytes(const Spec& spec, const View& x) {
   Plan plan;
   Mask mask;
   if (!Describe(spec, x, &mask).ok() || mask.num_bits == 0 || !MakePlan(spec, x, &plan).ok()) return 0;
-  const Pieces pieces = PiecesOf(plan, mask);
+  const Pieces pieces = PiecesOf(plan, mask, Cut::kFine);  // of which there are more
   return static_cast<size_t>(pieces.count * CountingOf(plan, pieces, mask).slots_of_piece()) * sizeof(uint64_t);
 }
 
 Status Sample(const Spec& spec, Probability p, Key key, const View& x, const Exec& exec, Mask* mask) {
   MaskWriter writer;
-  if (Status status = MakeMaskWriter(spec, p, key, x, exec, *mask, &writer); !status.ok()) return status;
+  if (Status status = MakeMaskWriter(spec, p, key, x, exec, *mask, Cut::kCoarse, &writer); !status.ok()) return status;
   return LaunchSample(writer, exec);
 }
 
