@@ -1,8 +1,9 @@
 // The device's Apply on an emulated grid against the reference, bit for bit but for a NaN's payload. Masks are the
-// reference's own, so a failure here is of src/cuda/apply.cu and what it includes; what draws masks is tested elsewhere.
+// reference's own, so a failure here is of src/cuda/apply.cu and what it includes; what draws masks is tested
+// elsewhere.
 //
-// Blocks have 32 to 256 threads and run in shuffled orders; every call is one launch. Buffers end where the tensor does,
-// so that a build with AddressSanitizer sees a step too far.
+// Blocks have 32 to 256 threads and run in shuffled orders; every call is one launch. Buffers end where the tensor
+// does, so that a build with AddressSanitizer sees a step too far.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -130,8 +131,12 @@ TEST_P(EmulatedApplyTest, KindsOfSpecs) {
                                  "dropblock:block=3,share=all,",
                                  "cutout:size=3,holes=2,",
                                  "drop_connect:"};
-  static const char* kLaws[] = {"normalize=kept,over=tensor", "normalize=kept,over=sample", "normalize=kept,over=plane",
-                                "normalize=expected",         "normalize=asked",            "normalize=none"};
+  static const char* kLaws[] = {"normalize=kept,over=tensor",
+                                "normalize=kept,over=sample",
+                                "normalize=kept,over=plane",
+                                "normalize=expected",
+                                "normalize=asked",
+                                "normalize=none"};
   static const char* kFills[] = {"", ",fill=1.7", ",fill=noise"};
   Random random(2);
   for (const std::string kind : kKinds) {
@@ -158,9 +163,9 @@ TEST_P(EmulatedApplyTest, ManyChunks) {
     for (const int multiprocessors : {1, 2, 40}) {
       cuda::emulated::SetMultiprocessors(multiprocessors);
       for (const int64_t width : {63, 64}) {
-        for (const std::string line : {"dropout@0.2", "spatial_dropout@0.2", "dropblock:block=5,share=channels@0.2",
-                                       "dropblock:block=5,normalize=expected@0.2",
-                                       "dropblock:block=5,normalize=kept,over=sample@0.2"}) {
+        for (const std::string line :
+             {"dropout@0.2", "spatial_dropout@0.2", "dropblock:block=5,share=channels@0.2",
+              "dropblock:block=5,normalize=expected@0.2", "dropblock:block=5,normalize=kept,over=sample@0.2"}) {
           Case test{line};
           test.threads = threads;
           test.x_shift = test.y_shift = width == 63 ? 8 : 0;

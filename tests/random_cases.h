@@ -1,5 +1,5 @@
-// Random tensors, specs and values for tests that hold a backend to the reference: odd sizes, any strides, and among the
-// values NaNs, infinities and subnormals. The generator is the test's, with a pinned seed.
+// Random tensors, specs and values for tests that hold a backend to the reference: odd sizes, any strides, and among
+// the values NaNs, infinities and subnormals. The generator is the test's, with a pinned seed.
 #ifndef DROPKIT_TESTS_RANDOM_CASES_H_
 #define DROPKIT_TESTS_RANDOM_CASES_H_
 
