@@ -2,7 +2,6 @@
 #include "backend.h"
 
 #include "cuda/cuda.h"
-#include "cuda/mask_writer.h"
 #include "cuda/runtime.h"
 
 namespace dropkit {

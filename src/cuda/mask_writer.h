@@ -23,8 +23,6 @@ enum class Cut : int { kCoarse = 4, kFine = 24 };
 // workspace.
 Status MakeMaskWriter(const Spec& spec, Probability p, Key key, const View& x, const Exec& exec, const Mask& mask,
                       Cut cut, MaskWriter* writer);
-// What a MaskWriter needs.
-size_t SlotBytes(const Spec& spec, const View& x);
 int Blocks(int64_t pieces);
 
 // Blocks of a multiprocessor at once, at least, of kernels that draw.
