@@ -3,6 +3,7 @@
 #
 # DROPKIT_COMMIT reaches them through a header that cmake/commit.cmake rewrites at build time when the commit changed: a
 # definition made at configure time would go stale with the next commit.
+include_guard()
 find_package(CLI11 CONFIG REQUIRED)
 find_package(nlohmann_json CONFIG REQUIRED)
 
