@@ -13,7 +13,8 @@ set_target_properties(torchlib PROPERTIES INTERFACE_LINK_OPTIONS "")
 add_library(dropkit_on_gpu INTERFACE)
 target_link_libraries(dropkit_on_gpu INTERFACE dropkit CLI11::CLI11 nlohmann_json::nlohmann_json)
 target_include_directories(dropkit_on_gpu INTERFACE ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/src)
-target_link_options(dropkit_on_gpu INTERFACE -static-libstdc++ -static-libgcc)
+# Of libstdc++ what nobody calls asks for a later C library.
+target_link_options(dropkit_on_gpu INTERFACE -static-libstdc++ -static-libgcc -Wl,--gc-sections)
 set(gpu_objects $<TARGET_OBJECTS:dropkit_device_parts> $<TARGET_OBJECTS:dropkit_device>)
 
 add_executable(dropkit_gpu cli/gpu/main.cc ${gpu_objects})
@@ -30,6 +31,11 @@ add_custom_target(gpu_bundle DEPENDS dropkit_gpu gpu_cuda_test dropkit_torch)
 
 install(TARGETS dropkit_gpu gpu_cuda_test RUNTIME DESTINATION . COMPONENT gpu)
 install(TARGETS dropkit_torch LIBRARY DESTINATION python/dropkit/torch COMPONENT gpu)
+# The package asks for its own version as an installed one does.
+file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/generated/METADATA @ONLY
+     CONTENT "Metadata-Version: 2.1\nName: dropkit\nVersion: @PROJECT_VERSION@\n")
+install(FILES ${PROJECT_BINARY_DIR}/generated/METADATA COMPONENT gpu
+        DESTINATION python/dropkit-${PROJECT_VERSION}.dist-info)
 install(DIRECTORY python/dropkit DESTINATION python COMPONENT gpu PATTERN __pycache__ EXCLUDE)
 install(FILES bench/gpu_check.py bench/gpu_peers.py bench/gpu_cases.txt DESTINATION . COMPONENT gpu)
 install(FILES tests/golden/masks.txt DESTINATION tests/golden COMPONENT gpu)

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 
+import fatbin
 import gpu_bundle
 import gpu_check
 import gpu_peers
@@ -78,9 +79,10 @@ def test_only_the_system_is_linked(bundle):
 
 @needs_nvcc
 def test_kernels_for_sm_90_and_ptx(bundle):
-    """As the fat binaries' own texts name them; ptxas's version is in each."""
     for name in ("dropkit-gpu", "cuda_test", "python/dropkit/torch/libdropkit_torch.so"):
-        assert b"sm_90" in (bundle / name).read_bytes(), name
+        found = fatbin.architectures((bundle / name).read_bytes())
+        sources = len(list((ROOT / "src" / "cuda").glob("*.cu")))
+        assert found == [{("sass", 90), ("ptx", 90)}] * sources, name
 
 
 @needs_nvcc
