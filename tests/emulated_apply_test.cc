@@ -227,8 +227,8 @@ TEST(EmulatedApplyCases, Random) {
   }
 }
 
-// Dense, but in an order of axes that is neither channels first nor last: the mask's bits are then in another order than
-// the elements, and gains may move along an axis that is not the outermost.
+// Dense, but in an order of axes that is neither channels first nor last: the mask's bits are then in another order
+// than the elements, and gains may move along an axis that is not the outermost.
 TEST(EmulatedApplyCases, AnyOrderOfAxes) {
   Random random(7);
   for (int i = 0; i < 600; ++i) {
