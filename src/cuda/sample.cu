@@ -20,8 +20,7 @@ __global__ void __launch_bounds__(kBlockThreads, kDrawingBlocks)
   StoreThreshold(writer, drawn);
   const uint64_t stamp = StampOf(writer.counting, drawn, writer.field.key != nullptr);
   for (int64_t piece = blockIdx.x; piece < writer.pieces.count; piece += gridDim.x) {
-    int64_t begin, end;
-    WritePiece(writer, drawn, stamp, piece, &memory, &begin, &end);
+    WritePiece(writer, drawn, stamp, piece, &memory);
     __syncthreads();
   }
 }
