@@ -6,8 +6,8 @@
 
 namespace dropkit::cuda {
 
-// The workspace that all of them need: of the counts that several blocks add up.
-size_t SlotBytes(const Spec& spec, const View& x);
+// Of the workspace, whatever the verb: for counts that several blocks add up (count.h).
+size_t WorkspaceBytes(const Spec& spec, const View& x);
 
 Status Sample(const Spec& spec, Probability p, Key key, const View& x, const Exec& exec, Mask* mask);
 Status Spread(const Spec& spec, Probability p, const uint8_t* seeds, const View& x, const Exec& exec, Mask* mask);

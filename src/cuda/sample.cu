@@ -120,7 +120,7 @@ Status FromBytes(const Spec& spec, Probability p, const uint8_t* bytes, bool mar
   }
   field.given = bytes;
   field.given_marks_kept = marks_kept;
-  if (Status status = Zero(exec.scratch, SlotBytes(spec, x), exec.stream); !status.ok()) return status;
+  if (Status status = Zero(exec.scratch, WorkspaceBytes(spec, x), exec.stream); !status.ok()) return status;
   return LaunchSample(writer, exec);
 }
 
@@ -144,7 +144,7 @@ Status MakeMaskWriter(const Spec& spec, Probability p, Key key, const View& x, c
   return Status();
 }
 
-size_t SlotBytes(const Spec& spec, const View& x) {
+size_t WorkspaceBytes(const Spec& spec, const View& x) {
   Plan plan;
   Mask mask;
   if (!Describe(spec, x, &mask).ok() || mask.num_bits == 0 || !MakePlan(spec, x, &plan).ok()) return 0;

@@ -56,6 +56,9 @@ void SetThreads(int threads);
 void SetMultiprocessors(int number);
 int GetMultiprocessors();
 
+// Called after every block from here on, with how many of the launch are still to come; null: nothing.
+void SetAfterBlock(void (*call)(void* context, int64_t left), void* context);
+
 struct LaunchRecord {
   int64_t blocks;
   int threads;

@@ -1,0 +1,121 @@
+"""A build with nvcc: machine code for every architecture in the libraries, and a reason where there is no card. A build
+without: the core, and "built without CUDA".
+
+Needs nvcc (DROPKIT_NVCC), and the architectures that this build is for (DROPKIT_CUDA_ARCHITECTURES); no card. The header
+of a fat binary is not documented; its magic number and version are checked before it is read.
+"""
+
+import ctypes
+import os
+import re
+import shutil
+import struct
+
+import outside
+import pytest
+from outside import BUILD, ROOT, run
+
+MAGIC = 0xBA55ED50
+PTX, MACHINE_CODE = 1, 2
+
+
+def entries(binary, folder):
+    """(kind, architecture) of each entry of each fat binary in a library or program, with how often it is there."""
+    section = folder / "nv_fatbin"
+    run("objcopy", "-O", "binary", "--only-section=.nv_fatbin", binary, section)
+    return read(section.read_bytes())
+
+
+def read(data):
+    found, start = {}, data.find(struct.pack("<I", MAGIC))
+    while start >= 0:
+        version, header, size = struct.unpack_from("<HHQ", data, start + 4)
+        assert (version, header) == (1, 16), "another version of fat binaries than this test reads"
+        at, start = start + header, start + header + size
+        while at < start:
+            kind, _, entry_header, entry_size = struct.unpack_from("<HHIQ", data, at)
+            (architecture,) = struct.unpack_from("<I", data, at + 28)
+            found[kind, architecture] = found.get((kind, architecture), 0) + 1
+            at += entry_header + entry_size
+        start = data.find(struct.pack("<I", MAGIC), start)
+    return found
+
+
+def expected():
+    """The entries that CMAKE_CUDA_ARCHITECTURES asks for."""
+    found = set()
+    for word in os.environ["DROPKIT_CUDA_ARCHITECTURES"].split(","):
+        number, _, form = word.partition("-")
+        architecture = int(re.match("[0-9]+", number)[0])
+        found |= {(MACHINE_CODE, architecture)} if form != "virtual" else set()
+        found |= {(PTX, architecture)} if form != "real" else set()
+    return found
+
+
+@pytest.mark.parametrize("name", ["libdropkit.so", "dropkit", "libdropkit_torch.so"])
+def test_every_architecture_is_in_every_file_of_kernels(name, tmp_path):
+    binary = BUILD / name
+    if not binary.exists():
+        pytest.skip(f"this build has no {name}")
+    found = entries(binary, tmp_path)
+    assert set(found) == expected()
+    assert min(found.values()) == max(found.values()) >= 2, found  # one for each .cu
+
+
+def test_the_default_list_reaches_from_the_oldest_card_to_those_to_come(tmp_path):
+    said = configure(tmp_path)
+    (line,) = [line for line in said.splitlines() if line.startswith("-- CUDA: nvcc ")]
+    architectures = line.rpartition(" ")[2].split(";")
+    assert len(architectures) >= 4 and all(word.endswith("-real") for word in architectures[:-1])
+    assert "90-real" in architectures and architectures[-1].isdigit()  # the last as PTX too
+
+
+def test_a_fat_binary_is_read_right():
+    def entry(kind, architecture, size):
+        return struct.pack("<HHIQIIHHI", kind, 257, 64, size, size, 0, 8, 1, architecture) + bytes(32 + size)
+
+    def fat_binary(*inside):
+        return struct.pack("<IHHQ", MAGIC, 1, 16, sum(map(len, inside))) + b"".join(inside)
+
+    one = fat_binary(entry(MACHINE_CODE, 75, 24), entry(PTX, 120, 8))
+    assert read(b"") == {}
+    assert read(one + bytes(40) + fat_binary(entry(MACHINE_CODE, 75, 0))) == {(MACHINE_CODE, 75): 2, (PTX, 120): 1}
+    with pytest.raises(AssertionError, match="another version"):
+        read(struct.pack("<IHHQ", MAGIC, 2, 16, 0))
+
+
+def configure(folder, *options, check=True):
+    small = [f"-D{name}=OFF" for name in ("DROPKIT_TORCH", "DROPKIT_CLI", "BUILD_TESTING")]
+    return run("cmake", "-G", "Ninja", "-S", ROOT, "-B", folder, *small, *options, check=check)
+
+
+def build_info(library):
+    function = ctypes.CDLL(str(library)).dropkit_build_info
+    function.restype = ctypes.c_char_p
+    return function().decode()
+
+
+def test_a_build_without_cuda_says_so(tmp_path):
+    said = configure(tmp_path, "-DDROPKIT_CUDA=OFF")
+    assert "-- CUDA: off (DROPKIT_CUDA=OFF)" in said
+    outside.build(tmp_path, "dropkit_shared")
+    assert "cuda (off: built without CUDA)" in build_info(tmp_path / "libdropkit.so")
+    assert b".nv_fatbin" not in (tmp_path / "libdropkit.so").read_bytes()
+
+
+def test_this_build_says_why_there_is_no_card_to_run_on():
+    info = build_info(BUILD / "libdropkit.so")
+    assert "built without CUDA" not in info
+    if os.path.exists("/dev/nvidia0"):
+        pytest.skip("this machine has a card")
+    assert re.search(r" cuda \(off: (no CUDA driver|no CUDA device\b.*|the driver is for CUDA .*)\)", info), info
+
+
+def test_nvcc_that_does_not_work_turns_cuda_off_aloud(tmp_path):
+    false = shutil.which("false")
+    said = configure(tmp_path / "a", f"-DCMAKE_CUDA_COMPILER={false}")
+    assert f"-- CUDA: off ({false} " in said
+    said = configure(tmp_path / "b", f"-DCMAKE_CUDA_COMPILER={false}", "-DDROPKIT_CUDA=ON", check=False)
+    assert "DROPKIT_CUDA=ON, but" in said
+    said = configure(tmp_path / "c", "-DCMAKE_CUDA_ARCHITECTURES=90-realy", check=False)
+    assert "'90-realy'; allowed: NUMBER" in said
