@@ -208,6 +208,18 @@ def judge_bench(step, report):
         value = f"{row['ratio']:.3f}, {row['us']:.1f} us"
         step.check(line, value, allowed, row["trusted"] and (row["ratio"] <= ratio or row["us"] <= microseconds))
 
+    for line, row in rows.items():
+        most = most_launches(line)
+        if row["kernels"] > most:
+            step.check(f"launches of {line}", row["kernels"], f"at most {most}", False)
+
+
+def most_launches(line):
+    """Of a call: what is drawn and applied takes two only where a gain waits for a count."""
+    spec, call = line.split()[0], line.split()[-1]
+    counts = not any(f"normalize={law}" in spec for law in ("expected", "asked", "none"))
+    return 2 if counts and call not in ("sample", "backward") else 1
+
 
 def peers(step):
     why = why_no_torch()

@@ -13,11 +13,11 @@ const Target& Emulated() {
 }
 
 TEST(EmulatedCheckTest, RandomCases) {
-  const Report report = Check(Emulated(), 20181030, {.seconds = 300, .cases = 2500});
+  const Report report = Check(Emulated(), 20181030, {.seconds = 300, .cases = 6000});
   EXPECT_FALSE(report.mismatch) << report.mismatch->what << "\n" << report.mismatch->reproducer;
   const Tally& tally = report.tally;
-  EXPECT_EQ(tally.cases, 2500);
-  EXPECT_GT(tally.trusted, 1500);
+  EXPECT_EQ(tally.cases, 6000);
+  EXPECT_GT(tally.trusted, 4000);
   EXPECT_GT(tally.exact, 50);
   EXPECT_GT(tally.refused, 50);
   EXPECT_EQ(tally.methods.size(), Methods().size());
@@ -27,7 +27,7 @@ TEST(EmulatedCheckTest, RandomCases) {
 }
 
 TEST(EmulatedCheckTest, LargeCases) {
-  const Report report = Check(Emulated(), 7, {.seconds = 300, .cases = 12, .large = true});
+  const Report report = Check(Emulated(), 7, {.seconds = 300, .cases = 20, .large = true});
   EXPECT_FALSE(report.mismatch) << report.mismatch->what << "\n" << report.mismatch->reproducer;
 }
 

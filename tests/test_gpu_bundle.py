@@ -137,6 +137,79 @@ def test_the_package_of_the_bundle_is_imported(bundle):
 # ---------------------------------------------------------------- gpu_check.py
 
 
+# Says what a card would, and writes the results that FAKE names.
+FAKE_PROGRAM = """#!/bin/sh
+echo "$@" >> "$FAKE/calls"
+if [ "$1" = bench ]; then
+  while [ "$1" != --json ]; do shift; done
+  cp "$FAKE/results.json" "$2"
+fi
+[ "$1" = check ] && exit "$FAKE_EXIT"
+echo "name                a card"
+"""
+
+
+@pytest.fixture
+def machine(tmp_path):
+    """A folder like the bundle, of programs that play a card."""
+    shutil.copy(gpu_check.__file__, tmp_path)
+    for name in ("dropkit-gpu", "cuda_test"):
+        (tmp_path / name).write_text(FAKE_PROGRAM)
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "gpu_peers.py").write_text("print('peers')")
+    return tmp_path
+
+
+def run_step(machine, step, code=0, exit_of_check=0, path=None):
+    """(the report, the calls of dropkit-gpu)"""
+    environment = {"FAKE": str(machine), "FAKE_EXIT": str(exit_of_check), "PATH": path or os.environ["PATH"]}
+    command = [sys.executable, machine / "gpu_check.py", "--step", step, "--results", machine / "out"]
+    run(*command, code=code, **environment)
+    return json.loads((machine / "out" / f"{step}.json").read_text()), (machine / "calls").read_text().splitlines()
+
+
+def test_the_step_tests_on_a_card(machine):
+    report, calls = run_step(machine, "tests")
+    assert [done["name"] for done in report["commands"] if done["name"] != "clocks"] == [
+        "card",
+        "cuda_test",
+        "check",
+        "check_large",
+    ]
+    assert report["verdict"] == "ok" and "not in this bundle" in str(report["skipped"])
+    assert any("check --backend cuda --large" in call for call in calls)
+    report, _ = run_step(machine, "tests", code=1, exit_of_check=1)
+    assert report["verdict"] == "failed"
+
+
+def test_the_step_sanitize_on_a_card(machine):
+    report, _ = run_step(machine, "sanitize", path="/usr/bin:/bin")
+    if not shutil.which("compute-sanitizer", path="/usr/bin:/bin:/usr/local/cuda/bin"):
+        assert report["verdict"] == "skipped" and "no compute-sanitizer" in str(report["skipped"])
+    tool = machine / "bin" / "compute-sanitizer"
+    tool.parent.mkdir()
+    tool.write_text('#!/bin/sh\necho "$DROPKIT_CHECK_FENCES $2" >> "$FAKE/tools"\nshift 4\nexec "$@"\n')
+    tool.chmod(0o755)
+    report, _ = run_step(machine, "sanitize", path=f"{tool.parent}:/usr/bin:/bin")
+    assert report["verdict"] == "ok"
+    assert (machine / "tools").read_text().splitlines() == [f"0 {name}" for name in gpu_check.TOOLS]
+
+
+def test_the_step_bench_on_a_card(machine):
+    for ratio, code, verdict in ((1.0, 0, "ok"), (1.6, 1, "missed")):
+        rows = [row(line, ratio=ratio) for line in gpu_check.EXPECTED]
+        (machine / "results.json").write_text(json.dumps({"results": rows}))
+        report, _ = run_step(machine, "bench", code=code)
+        assert report["verdict"] == verdict and len(report["checks"]) == len(gpu_check.EXPECTED)
+
+
+def test_the_step_peers_without_a_torch_that_sees_the_card(machine):
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    report, _ = run_step(machine, "peers")
+    assert report["verdict"] == "skipped" and "CUDA False" in str(report["skipped"])
+
+
 def test_a_wrong_step_is_refused():
     said = subprocess.run([sys.executable, gpu_check.__file__, "--step", "benches"], capture_output=True, text=True)
     assert said.returncode == 2 and "'benches'" in said.stderr and "sanitize" in said.stderr
@@ -164,7 +237,7 @@ def test_no_command_starts_when_the_time_is_up(tmp_path):
 
 
 def row(line, **values):
-    return {"line": line, "ratio": 1.0, "us": 50.0, "trusted": True} | values
+    return {"line": line, "ratio": 1.0, "us": 50.0, "trusted": True, "kernels": 1} | values
 
 
 def test_what_is_expected_of_cases():
@@ -186,6 +259,22 @@ def test_what_is_expected_of_cases():
         gpu_check.judge_bench(step, {"results": rows})
         assert len(step.report["checks"]) == len(gpu_check.EXPECTED)
         assert all(check["ok"] for check in step.report["checks"]) == holds, change
+
+
+def test_what_is_expected_of_launches():
+    counted, uncounted = "dropout@0.1 2,3 f32 first", "dropblock:block=3,normalize=asked@0.1 2,3,8,8 f32 last"
+    for line, most in [
+        (f"{counted} forward", 2),
+        (f"{counted} backward", 1),
+        (f"{counted} sample", 1),
+        (f"{uncounted} forward", 1),
+        (f"{uncounted} recompute", 1),
+    ]:
+        for kernels in (most, most + 1):
+            step = gpu_check.Step("bench", None)
+            gpu_check.judge_bench(step, {"results": [row(line, kernels=kernels)]})
+            said = [check["what"] for check in step.report["checks"] if check["what"].startswith("launches")]
+            assert said == ([f"launches of {line}"] if kernels > most else [])
 
 
 def test_what_is_expected_of_peers():
