@@ -1,7 +1,7 @@
 """Reads the PTX that nvcc writes: the kernels of a file, and what a kernel does between the marks of its main loop.
 
-The marks are comments (DROPKIT_MAIN_LOOP_BEGIN and _END of src/cuda/grid.h). nvcc may lay blocks of code out in any order,
-so the loop is what can be reached from a begin without passing an end, and not what stands between them.
+The marks are comments (DROPKIT_MAIN_LOOP_BEGIN and _END of src/cuda/grid.h). nvcc may lay blocks of code out in any
+order, so the loop is what can be reached from a begin without passing an end, and not what stands between them.
 """
 
 import re
