@@ -258,5 +258,36 @@ TEST_F(EmulatedGridDeathTest, AnOverflowOfTheStackStops) {
   EXPECT_DEATH(std::ignore = Launch(OverflowTheStack, 1, 32, nullptr, &out), "");
 }
 
+#if defined(__SANITIZE_THREAD__)
+// Races that shuffled orders do not show: two threads of one block that write the same, and a warp that is met alone.
+__global__ void WriteTheSame(int* out) {
+  __shared__ int value;
+  value = 5;
+  __syncthreads();
+  out[threadIdx.x] = value;
+}
+__global__ void MeetTheWarpAlone(int* out) {
+  __shared__ int values[64];
+  values[threadIdx.x] = static_cast<int>(threadIdx.x);
+  __syncwarp();
+  out[threadIdx.x] = values[threadIdx.x ^ 1] + values[threadIdx.x ^ 32];
+}
+
+template <typename Kernel>
+void RunAndLeave(Kernel kernel) {
+  std::vector<int> out(256);
+  std::ignore = Launch(kernel, 1, 64, nullptr, out.data());
+  std::exit(0);  // which ThreadSanitizer makes 66 when it has reported
+}
+
+TEST_F(EmulatedGridDeathTest, ThreadSanitizerSeesRaces) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_EXIT(RunAndLeave(ReverseBlock<true>), testing::ExitedWithCode(0), "");
+  EXPECT_EXIT(RunAndLeave(ReverseBlock<false>), testing::ExitedWithCode(66), "data race.*\n(.*\n)*.*ReverseBlock");
+  EXPECT_EXIT(RunAndLeave(WriteTheSame), testing::ExitedWithCode(66), "data race.*\n(.*\n)*.*WriteTheSame");
+  EXPECT_EXIT(RunAndLeave(MeetTheWarpAlone), testing::ExitedWithCode(66), "data race.*\n(.*\n)*.*MeetTheWarpAlone");
+}
+#endif
+
 }  // namespace
 }  // namespace dropkit::cuda

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "fiber.h"
+#include "races.h"
 
 EmulatedIndex threadIdx, blockIdx, blockDim, gridDim;
 
@@ -46,6 +47,10 @@ std::vector<int> ready;
 int num_threads = 0, waiting_in_block = 0;
 void (*kernel_body)(const void*) = nullptr;
 const void* kernel_context = nullptr;
+// What orders threads for ThreadSanitizer. Two for __syncthreads, in turn: a thread may come to the next one before
+// another has left the last.
+Meeting block_begin, block_end, block_meetings[2], warp_meetings[kMostThreads / kWarp];
+int meetings_of_block = 0;
 
 // splitmix64; orders need no better.
 uint64_t Random() {
@@ -95,8 +100,18 @@ void Release(int index) {
   ready.push_back(index);
 }
 
-// Suspends the thread that runs until it is released.
-void Wait() { threads[threadIdx.x]->fiber.Suspend(); }
+// Suspends the thread that runs until it is released, by all that came to `meeting`.
+void Wait(Meeting* meeting) {
+  ArriveAt(meeting);
+  threads[threadIdx.x]->fiber.Suspend();
+  LeaveFrom(meeting);
+}
+
+void RunKernel() {
+  LeaveFrom(&block_begin);
+  kernel_body(kernel_context);
+  ArriveAt(&block_end);
+}
 
 // Whether every lane that the group of thread `self` names has come, having named the same group.
 bool GroupIsComplete(int self) {
@@ -158,8 +173,9 @@ void RunBlock() {
   waiting_in_block = 0;
   for (int i = 0; i < num_threads; ++i) {
     threads[i]->state = State::kReady;
-    threads[i]->fiber.Start([] { kernel_body(kernel_context); });
+    threads[i]->fiber.Start(RunKernel);
   }
+  ArriveAt(&block_begin);
   while (!ready.empty()) {
     std::swap(ready[RandomBelow(ready.size())], ready.back());
     const int index = ready.back();
@@ -169,6 +185,7 @@ void RunBlock() {
   for (int i = 0; i < num_threads; ++i) {
     if (threads[i]->state != State::kLeft) FailStuck();
   }
+  LeaveFrom(&block_end);
 }
 
 std::vector<int64_t> ShuffledOrder(int64_t number) {
@@ -224,14 +241,16 @@ void MeetBlock(const Where& where) {
   Thread& own = *threads[threadIdx.x];
   own.state = State::kInBlockMeeting;
   own.where = where;
+  Meeting* meeting = &block_meetings[meetings_of_block % 2];
   if (++waiting_in_block == num_threads) {
     for (int i = 0; i < num_threads; ++i) {
       if (!SamePlace(threads[i]->where, where)) Fail("divergent barrier", static_cast<int>(threadIdx.x), i);
     }
     waiting_in_block = 0;
+    ++meetings_of_block;
     for (int i = 0; i < num_threads; ++i) Release(i);
   }
-  Wait();
+  Wait(meeting);
 }
 
 uint64_t MeetWarp(WarpMeeting meeting, uint32_t lanes, uint64_t value, int source, const Where& where) {
@@ -250,7 +269,7 @@ uint64_t MeetWarp(WarpMeeting meeting, uint32_t lanes, uint64_t value, int sourc
       if (lanes >> lane & 1) Release(self / kWarp * kWarp + lane);
     }
   }
-  Wait();
+  Wait(&warp_meetings[self / kWarp]);
   return own.value;
 }
 

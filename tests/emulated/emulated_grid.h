@@ -142,21 +142,16 @@ T __shfl_down_sync(unsigned lanes, T value, unsigned delta,
                                           where);
 }
 
+// Atomic to ThreadSanitizer too.
 template <typename T>
 T atomicAdd(T* address, std::type_identity_t<T> value) {
-  const T old = *address;
-  *address = old + value;
-  return old;
+  return __atomic_fetch_add(address, value, __ATOMIC_RELAXED);
 }
 inline unsigned atomicAnd(unsigned* address, unsigned value) {
-  const unsigned old = *address;
-  *address = old & value;
-  return old;
+  return __atomic_fetch_and(address, value, __ATOMIC_RELAXED);
 }
 inline unsigned atomicOr(unsigned* address, unsigned value) {
-  const unsigned old = *address;
-  *address = old | value;
-  return old;
+  return __atomic_fetch_or(address, value, __ATOMIC_RELAXED);
 }
 inline void __threadfence() {}
 template <typename T>

@@ -9,6 +9,8 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "races.h"
+
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/common_interface_defs.h>
 #endif
@@ -119,9 +121,13 @@ Fiber::Fiber() {
     std::abort();
   }
   stack_ = static_cast<char*>(memory) + kGuardBytes;
+  racer_ = NewRacer();
 }
 
-Fiber::~Fiber() { munmap(stack_ - kGuardBytes, kGuardBytes + kStackBytes); }
+Fiber::~Fiber() {
+  DeleteRacer(racer_);
+  munmap(stack_ - kGuardBytes, kGuardBytes + kStackBytes);
+}
 
 void Fiber::Start(void (*body)()) {
   body_ = body;
@@ -135,6 +141,8 @@ bool Fiber::Resume() {
   void* own_stack = nullptr;
   __sanitizer_start_switch_fiber(&own_stack, stack_, kStackBytes);
 #endif
+  caller_racer_ = ThisRacer();
+  BecomeRacer(racer_);
   Switch(&caller_, &here_);
 #if defined(__SANITIZE_ADDRESS__)
   __sanitizer_finish_switch_fiber(own_stack, nullptr, nullptr);
@@ -149,6 +157,7 @@ void Fiber::Leave(bool finished) {
 #if defined(__SANITIZE_ADDRESS__)
   __sanitizer_start_switch_fiber(finished ? nullptr : &sanitizer_stack_, caller_bottom_, caller_size_);
 #endif
+  BecomeRacer(caller_racer_);
   Switch(&here_, &caller_);
 #if defined(__SANITIZE_ADDRESS__)
   __sanitizer_finish_switch_fiber(sanitizer_stack_, &caller_bottom_, &caller_size_);

@@ -1,7 +1,8 @@
 // A fiber: a function with a stack of its own, which runs until it suspends and goes on where it was.
 //
 // One OS thread runs them all; who resumes them is that thread's own stack, and fibers do not resume each other. The
-// switch is a few instructions on x86-64 and aarch64, ucontext elsewhere. AddressSanitizer is told of every switch.
+// switch is a few instructions on x86-64 and aarch64, ucontext elsewhere. AddressSanitizer is told of every switch, and
+// so is ThreadSanitizer, to which each fiber is a thread that no switch orders after another (races.h).
 #ifndef DROPKIT_TESTS_EMULATED_FIBER_H_
 #define DROPKIT_TESTS_EMULATED_FIBER_H_
 
@@ -43,6 +44,8 @@ class Fiber {
   void* sanitizer_stack_ = nullptr;  // what AddressSanitizer keeps of a fiber that does not run
   const void* caller_bottom_ = nullptr;
   size_t caller_size_ = 0;
+  void* racer_ = nullptr;  // the thread that it is to ThreadSanitizer, and its caller's
+  void* caller_racer_ = nullptr;
 };
 
 }  // namespace dropkit::cuda::emulated
