@@ -217,9 +217,30 @@ TEST(EmulatedSampleTest, LargeMasks) {
     compare("dropblock:block=31", 0.1f, DenseView(nullptr, DType::kF32, 1, 3, {300, 311}, layout));
     compare("dropblock:block=7", 0.1f, DenseView(nullptr, DType::kF32, 3, 64, {56, 56}, layout));
     compare("dropblock:block=5,over=plane", 0.1f, DenseView(nullptr, DType::kF32, 2, 40, {60, 70}, layout));
+    compare("drop_connect:share=none", 0.3f, DenseView(nullptr, DType::kF32, 1, 7, {200, 300}, layout));
     compare("dropblock:block=3x5x7,clip=none,region=whole,rate=raw", 0.01f,
             DenseView(nullptr, DType::kF32, 2, 3, {20, 21, 22}, layout));
   }
+  emulated::SetMultiprocessors(4);
+}
+
+// A count of more pieces than a warp, or a block, reads the slots of at once.
+TEST(EmulatedSampleTest, CountsOfManyPieces) {
+  std::vector<uint64_t> scratch;
+  Given given;
+  given.line = "dropout";
+  given.p = 0.3f;
+  given.one_count = true;
+  given.x = DenseView(nullptr, DType::kF32, 1, 3, {800, 700});
+  emulated::SetMultiprocessors(200);
+  Compare(given, &scratch);  // by warps
+  EXPECT_GT(emulated::Launches().back().blocks, 2 * 256);
+  emulated::SetMultiprocessors(1);
+  emulated::SetThreads(32);
+  given.x = DenseView(nullptr, DType::kF32, 1, 7, {2000, 1300});
+  Compare(given, &scratch);  // by blocks, of 32 threads
+  EXPECT_GT(scratch.size(), 2 * 256u);
+  emulated::SetThreads(0);
   emulated::SetMultiprocessors(4);
 }
 
@@ -248,8 +269,10 @@ TEST(EmulatedSampleTest, ACountIsWrittenOnceItIsWhole) {
   };
   Spec spec;
   ASSERT_TRUE(ParseSpec("dropout", &spec).ok());
-  for (const bool one_count : {false, true}) {
-    const View x = DenseView(nullptr, DType::kF32, 2, 3, {64, 64});
+  for (int round = 0; round < 4; ++round) {
+    const bool one_count = round % 2 == 0, by_blocks = round >= 2;  // else by warps
+    emulated::SetMultiprocessors(by_blocks ? 1 : 4);
+    const View x = DenseView(nullptr, DType::kF32, 2, 3, {by_blocks ? 200 : 64, 64});
     Memory whole(spec, x, one_count), memory(spec, x, one_count);
     const uint64_t key[2] = {3, 4};
     Exec exec;
@@ -275,6 +298,47 @@ TEST(EmulatedSampleTest, ACountIsWrittenOnceItIsWhole) {
     ASSERT_TRUE(status.ok());
     EXPECT_EQ(watch.incomplete, 0);
     EXPECT_GT(watch.early, 0);  // else there were no parts to wait for
+    EXPECT_EQ(memory.kept, whole.kept);
+  }
+  emulated::SetMultiprocessors(4);
+}
+
+// Another shape whose lanes, pieces and blocks are the same, but not the words that a centre is drawn from, must not be
+// counted either, though the last block would put that right here.
+TEST(EmulatedSampleTest, SlotsOfAnotherShapeAreNotCounted) {
+  struct Watch {
+    const std::vector<int64_t>* kept;
+    int64_t expected = 0;
+    int wrong = 0;
+  };
+  const View flat = DenseView(nullptr, DType::kF32, 1, 1, {10000}),
+             row = DenseView(nullptr, DType::kF32, 1, 1, {1, 10000});
+  const uint64_t key[2] = {3, 4};
+  alignas(64) static uint64_t scratch[1024];
+  Watch watch{};
+  for (const View& x : {flat, row}) {
+    Spec spec;
+    ASSERT_TRUE(ParseSpec(x.spatial_dims == 1 ? "cutout:size=50,holes=60" : "cutout:size=1x50,holes=60", &spec).ok());
+    Memory whole(spec, x, false), memory(spec, x, false);
+    Exec exec;
+    exec.backend = "reference";
+    ASSERT_TRUE(Sample(spec, 0.7f, key, x, exec, &whole.mask).ok());
+    ASSERT_NE(whole.kept[0], watch.expected);  // else the shapes draw the same
+    watch = {&memory.kept, whole.kept[0], 0};
+    exec.backend = "cuda";
+    exec.scratch = scratch;
+    exec.scratch_bytes = sizeof(scratch);
+    emulated::SetAfterBlock(
+        [](void* context, int64_t) {
+          Watch& watch = *static_cast<Watch*>(context);
+          watch.wrong += (*watch.kept)[0] != -77 && (*watch.kept)[0] != watch.expected;
+        },
+        &watch);
+    const Status status = Sample(spec, 0.7f, key, x, exec, &memory.mask);
+    emulated::SetAfterBlock(nullptr, nullptr);
+    ASSERT_TRUE(status.ok()) << status.message();
+    EXPECT_GT(emulated::Launches().back().blocks, 1);
+    EXPECT_EQ(watch.wrong, 0);
     EXPECT_EQ(memory.kept, whole.kept);
   }
 }

@@ -51,10 +51,10 @@ uint64_t ShapeHash(const Field& field, const Pieces& pieces, const Counting& cou
       hash = Mix(hash, static_cast<uint64_t>(value));
     }
   }
-  for (const int64_t value :
-       {int64_t{static_cast<int>(spec.method)}, int64_t{static_cast<int>(spec.rate)}, field.plan.lanes,
-        int64_t{field.plan.shares_batch}, int64_t{pieces.interleaved}, pieces.num_bits, pieces.channels,
-        pieces.map_bits, pieces.piece_bits, counting.unit_bits, int64_t{static_cast<int>(counting.of)}}) {
+  for (const int64_t value : {int64_t{static_cast<int>(spec.method)}, int64_t{static_cast<int>(spec.rate)},
+                              field.plan.lanes, int64_t{field.plan.shares_batch}, int64_t{field.missing_axes},
+                              int64_t{pieces.interleaved}, pieces.num_bits, pieces.channels, pieces.map_bits,
+                              pieces.piece_bits, counting.unit_bits, int64_t{static_cast<int>(counting.of)}}) {
     hash = Mix(hash, static_cast<uint64_t>(value));
   }
   return Mix(Mix(hash, std::bit_cast<uint64_t>(spec.gamma_scale)), field.first_sample);
