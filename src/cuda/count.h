@@ -56,10 +56,45 @@ DROPKIT_DEVICE void StoreKept(const Counting& counting, const Pieces& pieces, in
   }
 }
 
-// Of bits [begin, end) of `bits`; `lane`'s part of a warp's count.
-DROPKIT_DEVICE int CountPart(const uint32_t* bits, int64_t begin, int64_t end, unsigned lane) {
+DROPKIT_DEVICE int64_t WarpSum(int64_t value) {
+  for (int step = 16; step > 0; step >>= 1) value += __shfl_xor_sync(0xFFFFFFFFu, value, step);
+  return value;
+}
+
+// Who counts a unit together: a warp, where a piece has many; the block, where a warp would take longer to count than
+// the block to draw.
+struct WarpTeam {
+  DROPKIT_DEVICE static unsigned Lane() { return threadIdx.x % 32; }
+  DROPKIT_DEVICE static unsigned Lanes() { return 32; }
+  DROPKIT_DEVICE static void Meet() { __syncwarp(); }
+  DROPKIT_DEVICE static bool Any(bool value) { return __ballot_sync(0xFFFFFFFFu, value) != 0; }
+  DROPKIT_DEVICE static int64_t Sum(int64_t value) { return WarpSum(value); }
+};
+
+struct BlockTeam {
+  DROPKIT_DEVICE static unsigned Lane() { return threadIdx.x; }
+  DROPKIT_DEVICE static unsigned Lanes() { return blockDim.x; }
+  DROPKIT_DEVICE static void Meet() { __syncthreads(); }
+  DROPKIT_DEVICE static bool Any(bool value) { return Sum(value) != 0; }
+  DROPKIT_DEVICE_CALL static int64_t Sum(int64_t value) {
+    __shared__ int64_t of_warp[32];
+    value = WarpSum(value);
+    __syncthreads();  // the last sum has been read
+    if (threadIdx.x % 32 == 0) of_warp[threadIdx.x / 32] = value;
+    __syncthreads();
+    int64_t sum = 0;
+    for (unsigned warp = 0; warp < blockDim.x / 32; ++warp) sum += of_warp[warp];
+    return sum;
+  }
+};
+
+inline constexpr int64_t kTeamOfBlockBits = 1 << 14;  // of a unit in a piece: more are counted by the block
+
+// Of bits [begin, end) of `bits`; this thread's part of the team's count.
+template <class Team>
+DROPKIT_DEVICE int CountPart(const uint32_t* bits, int64_t begin, int64_t end) {
   int count = 0;
-  for (int64_t word = (begin >> 5) + lane; word * 32 < end; word += 32) {
+  for (int64_t word = (begin >> 5) + Team::Lane(); word * 32 < end; word += Team::Lanes()) {
     uint32_t value = bits[word];
     if (word * 32 < begin) value &= ~static_cast<uint32_t>(LowMask(begin - word * 32));
     if (word * 32 + 32 > end) value &= static_cast<uint32_t>(LowMask(end - word * 32));
@@ -68,44 +103,66 @@ DROPKIT_DEVICE int CountPart(const uint32_t* bits, int64_t begin, int64_t end, u
   return count;
 }
 
-DROPKIT_DEVICE int64_t WarpSum(int64_t value) {
-  for (int step = 16; step > 0; step >>= 1) value += __shfl_xor_sync(0xFFFFFFFFu, value, step);
-  return value;
+// The sum of unit u's slots into `kept`; false if one is not there. From the last piece on, whose slot is the likeliest
+// not to be; several loads at once, because the last block of all waits for every one.
+template <class Team>
+DROPKIT_DEVICE bool SumSlots(const Counting& counting, const Pieces& pieces, int64_t first, int64_t last,
+                             uint64_t stamp, int64_t* kept) {
+  constexpr int kAtOnce = 8;
+  const int64_t p0 = Divide(first, pieces.piece_bits), p1 = Divide(last, pieces.piece_bits);
+  const int64_t lanes = Team::Lanes();
+  int64_t sum = 0;
+  for (int64_t end = p1 - Team::Lane(), top = p1; top >= p0; top -= kAtOnce * lanes, end -= kAtOnce * lanes) {
+    uint64_t slot[kAtOnce];
+    DROPKIT_UNROLL
+    for (int i = 0; i < kAtOnce; ++i) {
+      const int64_t p = end - i * lanes;
+      const bool leads = p * pieces.piece_bits >= first;  // the unit is its piece's first
+      slot[i] = p >= p0 ? __ldcg(counting.slots + p * 2 + (leads ? 0 : 1)) : stamp;
+    }
+    bool missing = false;
+    DROPKIT_UNROLL
+    for (int i = 0; i < kAtOnce; ++i) {
+      missing = missing || (slot[i] ^ stamp) >> kStampShift != 0;
+      sum += static_cast<int64_t>(slot[i] & ((1u << kStampShift) - 1));
+    }
+    if (Team::Any(missing)) return false;
+  }
+  *kept = Team::Sum(sum);
+  return true;
 }
 
-// Counts whose bits follow each other, a warp each. `bits` are those of the piece [begin, end).
+// Unit u's part in the piece [begin, end), whose bits are `bits`, by a team; `slot` is the part's own.
+template <class Team>
+DROPKIT_DEVICE void CountUnit(const Counting& counting, const Pieces& pieces, int64_t u, int64_t begin, int64_t end,
+                              const uint32_t* bits, uint64_t stamp, uint64_t* slot) {
+  const int64_t first = u * counting.unit_bits, last = first + counting.unit_bits - 1;
+  int64_t kept = Team::Sum(CountPart<Team>(bits, Most(first, begin) - begin, Least(last + 1, end) - begin));
+  if (first < begin || last >= end) {
+    if (Team::Lane() == 0) {
+      *slot = stamp | static_cast<uint64_t>(kept);
+      __threadfence();
+    }
+    Team::Meet();  // all read after the fence
+    if (!SumSlots<Team>(counting, pieces, first, last, stamp, &kept)) return;
+  }
+  const int64_t n = counting.of == CountOf::kPlane ? Divide(u, pieces.channels) : u;
+  StoreKept(counting, pieces, n, u - n * pieces.channels, kept * counting.weight, Team::Lane(), Team::Lanes());
+}
+
+// Counts whose bits follow each other. `bits` are those of the piece [begin, end).
 DROPKIT_DEVICE void CountRuns(const Counting& counting, const Pieces& pieces, int64_t piece, int64_t begin, int64_t end,
                               const uint32_t* bits, uint64_t stamp) {
-  const unsigned lane = threadIdx.x % 32;
-  const int64_t unit_bits = counting.unit_bits, u0 = Divide(begin, unit_bits), u1 = Divide(end - 1, unit_bits);
-  for (int64_t u = u0 + threadIdx.x / 32; u <= u1; u += blockDim.x / 32) {
-    const int64_t first = u * unit_bits, last = first + unit_bits - 1;
-    int64_t kept = CountPart(bits, Most(first, begin) - begin, Least(last + 1, end) - begin, lane);
-    kept = WarpSum(kept);
-    bool complete = first >= begin && last < end;
-    if (!complete) {
-      if (lane == 0) counting.slots[piece * 2 + (u == u0 ? 0 : 1)] = stamp | static_cast<uint64_t>(kept);
-      __syncwarp();
-      __threadfence();
-      complete = true;
-      kept = 0;
-      // From the last piece on, whose slot is the likeliest not to be there.
-      const int64_t p0 = Divide(first, pieces.piece_bits), p1 = Divide(last, pieces.piece_bits);
-      for (int64_t behind = 0; complete && p1 - behind >= p0; behind += 32) {
-        const int64_t p = p1 - behind - lane;
-        uint64_t slot = stamp;
-        if (p >= p0) {
-          const bool leads = Divide(p * pieces.piece_bits, unit_bits) == u;
-          slot = __ldcg(counting.slots + p * 2 + (leads ? 0 : 1));
-        }
-        complete = __ballot_sync(0xFFFFFFFFu, (slot ^ stamp) >> kStampShift != 0) == 0;
-        kept += static_cast<int64_t>(slot & ((1u << kStampShift) - 1));
-      }
-      kept = WarpSum(kept);
+  const int64_t u0 = Divide(begin, counting.unit_bits), u1 = Divide(end - 1, counting.unit_bits);
+  uint64_t* slots = counting.slots + piece * 2;
+  if (end - begin >= kTeamOfBlockBits * (u1 - u0 + 1)) {
+    for (int64_t u = u0; u <= u1; ++u) {
+      CountUnit<BlockTeam>(counting, pieces, u, begin, end, bits, stamp, slots + (u == u0 ? 0 : 1));
     }
-    if (!complete) continue;
-    const int64_t n = counting.of == CountOf::kPlane ? Divide(u, pieces.channels) : u;
-    StoreKept(counting, pieces, n, u - n * pieces.channels, kept * counting.weight, lane, 32);
+    return;
+  }
+  for (int64_t u = u0 + threadIdx.x / 32; u <= u1; u += blockDim.x / 32) {
+    CountUnit<WarpTeam>(counting, pieces, u, begin, end, bits, stamp, slots + (u == u0 ? 0 : 1));
   }
 }
 

@@ -26,6 +26,9 @@
 // Large, and of no loop over elements: compiled once for all kernels of a source, and with registers of its own.
 #define DROPKIT_DEVICE_CALL inline __device__ __noinline__
 
+// Before a loop over an array that must stay in registers.
+#define DROPKIT_UNROLL _Pragma("unroll")
+
 // Asks for the 128 bytes around an address, which must be valid, to be fetched into the second-level cache. No waiting.
 #define DROPKIT_PREFETCH(address) asm volatile("prefetch.global.L2 [%0];" ::"l"(address))
 

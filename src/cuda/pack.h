@@ -17,13 +17,6 @@
 #error "compile with --expt-relaxed-constexpr: without it nvcc only warns, and makes bits.h's std::bit_cast wrong"
 #endif
 
-// Before a loop over an array that must stay in registers.
-#if defined(__CUDACC__)
-#define DROPKIT_UNROLL _Pragma("unroll")
-#else
-#define DROPKIT_UNROLL
-#endif
-
 namespace dropkit::cuda {
 
 inline constexpr int kVectorBytes = 16;

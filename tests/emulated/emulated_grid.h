@@ -30,6 +30,7 @@
 #define DROPKIT_DEVICE inline
 #define DROPKIT_DEVICE_CALL inline
 #define __grid_constant__
+#define DROPKIT_UNROLL
 #define DROPKIT_PREFETCH(address) static_cast<void>(*reinterpret_cast<const volatile char*>(address))
 #define DROPKIT_MAIN_LOOP_BEGIN static_cast<void>(0)
 #define DROPKIT_MAIN_LOOP_END static_cast<void>(0)
