@@ -12,6 +12,7 @@
 #include "cuda/apply_dense.h"
 #include "cuda/apply_elements.h"
 #include "cuda/cuda.h"
+#include "cuda/pieces.h"
 #include "emulated_grid.h"
 #include "random_cases.h"
 
@@ -322,6 +323,51 @@ TEST(EmulatedApplyNumbers, Quotients) {
     }
   }
   EXPECT_EQ(cuda::Quotient::By(3).Of(int64_t{10'000'000'000}), 3'333'333'333);
+}
+
+// Sizes up to 2^42 elements: the launch that they make is one that a card takes, and covers them.
+TEST(EmulatedApplyNumbers, ChunksOfHugeTensors) {
+  for (const int64_t elements : {int64_t{1} << 31, (int64_t{1} << 32) + 1, int64_t{5'000'000'007}, int64_t{1} << 42}) {
+    for (const int lanes : {2, 4, 8}) {
+      for (const bool gain_is_long : {false, true}) {
+        const int64_t chunk = cuda::ChunkOf(elements, lanes, 132, gain_is_long);
+        const int64_t chunks = (elements + chunk - 1) / chunk;
+        EXPECT_EQ(chunk % lanes, 0);
+        EXPECT_GE(chunk, 8 * cuda::kThreads * lanes);  // eight vectors a thread
+        EXPECT_GE(chunks, 4 * 132 - 1);
+        EXPECT_LE(chunks, INT32_MAX);
+      }
+    }
+  }
+}
+
+TEST(EmulatedApplyNumbers, PiecesOfHugeMasks) {
+  Spec spec;
+  ASSERT_TRUE(ParseSpec("dropblock:block=7", &spec).ok());
+  for (const Layout layout : {Layout::kChannelsFirst, Layout::kChannelsLast}) {
+    for (const int64_t channels : {3, 256, 5000, 100'003}) {
+      for (const int64_t side : {7, 56, 301}) {
+        const int64_t samples = (int64_t{1} << 34) / (channels * side * side) + 2;
+        const View x = DenseView(nullptr, DType::kBF16, samples, channels, {side, side}, layout);
+        Mask mask;
+        Plan plan;
+        ASSERT_TRUE(Describe(spec, x, &mask).ok());
+        ASSERT_TRUE(MakePlan(spec, x, &plan).ok());
+        const cuda::Pieces pieces = cuda::MakePieces(plan, mask, 24 * 132);
+        EXPECT_EQ(pieces.samples, samples);
+        EXPECT_EQ(pieces.piece_bits % cuda::kVectorBits, 0);
+        EXPECT_LE(pieces.piece_bits, pieces.most_bits);
+        EXPECT_LE(pieces.most_bits, cuda::kMostPieceBits);
+        EXPECT_GE(pieces.count * pieces.piece_bits, mask.num_bits);
+        EXPECT_LT((pieces.count - 1) * pieces.piece_bits, mask.num_bits);
+        if (!pieces.interleaved) continue;
+        // What DrawInterleaved takes of the rows for a range that starts anywhere.
+        const int64_t positions = (pieces.most_bits + channels - 2) / channels + 1;
+        const int64_t row_words = (positions + 31) / 32 | 1;
+        EXPECT_LE(row_words * std::min(channels, pieces.most_bits), cuda::kMostRowWords);
+      }
+    }
+  }
 }
 
 // A tensor of [5][3][2^31 + 3] whose bits move along the two outer axes alone.
