@@ -40,6 +40,7 @@ template <typename T>
 DROPKIT_DEVICE Maps<T> MapsOfBlock(const GainLaw& law, int64_t n, int64_t c) {
   __shared__ Wide<T> shared[2];
   if (threadIdx.x < 32) {
+    const uint64_t threshold = *law.mask.threshold;  // on its way while the counts are summed
     KeptCount kept = {1, 1};
     if (law.has_rows()) {
       kept = KeptFor(law.mask, n, c);
@@ -47,7 +48,6 @@ DROPKIT_DEVICE Maps<T> MapsOfBlock(const GainLaw& law, int64_t n, int64_t c) {
       kept = {SumInWarp(law.mask.kept, law.mask.num_kept), law.mask.total};
     }
     if (threadIdx.x == 0) {
-      const uint64_t threshold = *law.mask.threshold;
       const double gain = threshold > kOne ? 0.0 : GainFactor(law.mask.spec, law.plan, law.coverage, threshold, kept);
       const Maps<T> maps = MakeMaps<T>(gain, law.fill, threshold);
       shared[0] = maps.gain;
