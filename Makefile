@@ -2,7 +2,7 @@
 #
 # CMake does the building (CMakePresets.json); this file only strings commands together. Everything is repeatable, and
 # needs root only where Debian packages are missing.
-.PHONY: build setup test soak bench peers bench-torch lint format docs demo fuzz install package clean
+.PHONY: build setup test soak bench peers bench-torch gpu-bundle gpu-check lint format docs demo fuzz install package clean
 .NOTPARALLEL:
 JOBS ?= $(shell nproc)
 PYTHON = .venv/bin/python
@@ -66,6 +66,16 @@ bench-torch: setup
 	cmake --preset default -DDROPKIT_TORCH=ON
 	cmake --build --preset default -j $(JOBS) --target dropkit_torch
 	$(PYTHON) bench/package.py $(PACKAGE)
+
+# What a machine with a GPU needs and nothing else: build/gpu (docs/gpu.md).
+gpu-bundle: setup
+	$(PYTHON) bench/gpu_bundle.py --jobs $(JOBS)
+
+# There, from the bundle alone, by that machine's Python: STEP is tests, sanitize, bench or peers.
+STEP ?= tests
+RESULTS ?= build/gpu-results
+gpu-check:
+	$(if $(filter command%,$(origin PYTHON)),$(PYTHON),python3) build/gpu/gpu_check.py --step $(STEP) --results $(RESULTS)
 
 lint: setup
 	$(PYTHON) tests/lint.py

@@ -1,24 +1,14 @@
 # The programs `dropkit` (target dropkit_cli) and, with LibTorch, `dropkit-train`, which `dropkit train` becomes.
-#
-# DROPKIT_COMMIT reaches them through a header that cmake/commit.cmake rewrites at build time when the commit changed: a
-# definition made at configure time would go stale with the next commit.
 find_package(PNG REQUIRED)
 find_package(ZLIB REQUIRED)
-find_package(CLI11 CONFIG REQUIRED)
-find_package(nlohmann_json CONFIG REQUIRED)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(CAIRO REQUIRED IMPORTED_TARGET cairo)
-
-set(commit_header ${PROJECT_BINARY_DIR}/generated/built_commit.h)
-add_custom_target(dropkit_commit ALL
-  COMMAND ${CMAKE_COMMAND} -DSOURCE=${PROJECT_SOURCE_DIR} -DOUTPUT=${commit_header}
-          -P ${PROJECT_SOURCE_DIR}/cmake/commit.cmake
-  BYPRODUCTS ${commit_header} COMMENT "" VERBATIM)
+include(${CMAKE_CURRENT_LIST_DIR}/device_parts.cmake)
 
 # All but the two main functions; a program links what it names.
-file(GLOB cli_sources CONFIGURE_DEPENDS cli/*.cc cli/check/*.cc cli/bench/*.cc)
-list(FILTER cli_sources EXCLUDE REGEX "/main\\.cc$")
-add_library(dropkit_cli_parts STATIC ${cli_sources})
+file(GLOB cli_sources CONFIGURE_DEPENDS cli/*.cc)
+list(REMOVE_ITEM cli_sources ${PROJECT_SOURCE_DIR}/cli/main.cc ${device_parts_sources})
+add_library(dropkit_cli_parts STATIC ${cli_sources} $<TARGET_OBJECTS:dropkit_device_parts> $<TARGET_OBJECTS:dropkit_device>)
 target_include_directories(dropkit_cli_parts PUBLIC ${PROJECT_SOURCE_DIR}
                            PRIVATE ${PROJECT_SOURCE_DIR}/src ${PROJECT_BINARY_DIR}/generated)
 target_link_libraries(dropkit_cli_parts PUBLIC dropkit CLI11::CLI11 nlohmann_json::nlohmann_json PNG::PNG ZLIB::ZLIB)

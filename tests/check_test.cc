@@ -326,8 +326,9 @@ TEST(CheckTest, EverySpoilIsTriedAndRefused) {
 }
 
 TEST(CheckTest, EveryBackendOfThisBuildIsChecked) {
-  for (const BackendInfo& info : Backends()) EXPECT_TRUE(!info.available || RunsOnHostMemory(info.name)) << info.name;
-  EXPECT_FALSE(RunsOnHostMemory("cuda"));
+  Target target;
+  for (const BackendInfo& info : Backends()) EXPECT_EQ(MakeTarget(info, &target), info.available) << info.name;
+  EXPECT_FALSE(MakeTarget({.name = "tpu", .available = true, .why = "", .host_memory = false}, &target));
 }
 
 }  // namespace

@@ -227,6 +227,49 @@ TEST(EmulatedApplyCases, Random) {
   }
 }
 
+// Dense, but in an order of axes that is neither channels first nor last: the mask's bits are then in another order
+// than the elements, and gains may move along an axis that is not the outermost.
+TEST(EmulatedApplyCases, AnyOrderOfAxes) {
+  Random random(7);
+  for (int i = 0; i < 600; ++i) {
+    SCOPED_TRACE("case " + std::to_string(i));
+    View x = RandomView(random, static_cast<DType>(Pick(random, 0, 3)));
+    int64_t* strides[5] = {&x.sample_stride, &x.channel_stride, &x.stride[0], &x.stride[1], &x.stride[2]};
+    const int64_t sizes[5] = {x.samples, x.channels, x.size[0], x.size[1], x.size[2]};
+    int order[5] = {0, 1, 2, 3, 4};
+    std::shuffle(order, order + 5, random);
+    int64_t elements = 1;
+    for (const int axis : order) {
+      *strides[axis] = elements;
+      elements *= sizes[axis];
+    }
+    Case test{RandomCase(random)};
+    test.threads = SomeThreads(random);
+    ASSERT_NO_FATAL_FAILURE(Compare(test, random, x, x, elements, elements));
+  }
+}
+
+// Planes whose channel is the outer axis and whose sample is the inner one, each a row long enough for vectors.
+TEST(EmulatedApplyCases, ChannelsOutsideOfSamples) {
+  Random random(9);
+  View x = DenseView(nullptr, DType::kF32, 5, 3, {9, 9});
+  x.channel_stride = 5 * 81;
+  x.sample_stride = 81;
+  for (const char* over : {"plane", "sample", "tensor"}) {
+    Case test{std::string("dropblock:block=3,normalize=kept,over=") + over + "@0.3"};
+    ASSERT_NO_FATAL_FAILURE(Compare(test, random, x, x, 5 * 3 * 81, 5 * 3 * 81));
+  }
+}
+
+// More counts than a warp has threads.
+TEST(EmulatedApplyCases, ManySamples) {
+  Random random(8);
+  for (const int64_t samples : {31, 32, 33, 100}) {
+    ASSERT_NO_FATAL_FAILURE(
+        CompareDense(Case{"dropout:normalize=kept@0.3"}, random, DenseView(nullptr, DType::kF32, samples, 3, {5})));
+  }
+}
+
 // A caller's own mask may start in the middle of a vector.
 TEST(EmulatedApplyCases, MisalignedMask) {
   Spec spec;

@@ -1,7 +1,7 @@
 """Reads the PTX that nvcc writes: the kernels of a file, and what a kernel does between the marks of its main loop.
 
-The marks are comments (DROPKIT_MAIN_LOOP_BEGIN and _END of src/cuda/grid.h). nvcc may lay blocks of code out in any order,
-so the loop is what can be reached from a begin without passing an end, and not what stands between them.
+The marks are comments (DROPKIT_MAIN_LOOP_BEGIN and _END of src/cuda/grid.h). nvcc may lay blocks of code out in any
+order, so the loop is what can be reached from a begin without passing an end, and not what stands between them.
 """
 
 import re
@@ -90,8 +90,10 @@ def width(suffixes):
 
 
 def check_main_loop(code):
-    """Raises Broken unless every access to the device's memory in the main loop is a load or store of 128 bits, and every
-    vector that is stored was loaded. The number of loads and of stores."""
+    """The number of loads and of stores in the main loop.
+
+    Raises Broken unless every access to the device's memory there is one of 128 bits, and every vector that is stored
+    was loaded."""
     count = {"ld": 0, "st": 0}
     for statement in main_loop(code):
         if re.match(r"(?:@!?%\w+\s+)?call\b", statement):

@@ -46,32 +46,32 @@ def test_every_access_of_a_main_loop_is_128_bits_wide(source, dtype):
 KERNEL = """
 .version 9.0
 .visible .entry _Z6KernelPf(
-	.param .u64 _Z6KernelPf_param_0
+    .param .u64 _Z6KernelPf_param_0
 )
 {
-	.reg .b32 %r<9>;
-	ld.param.u64 %rd1, [_Z6KernelPf_param_0];
-	ld.global.u16 %rs1, [%rd1];
-	@%p1 bra $L__BB0_4;
-	// begin inline asm
-	// dropkit main loop begin
-	// end inline asm
+    .reg .b32 %r<9>;
+    ld.param.u64 %rd1, [_Z6KernelPf_param_0];
+    ld.global.u16 %rs1, [%rd1];
+    @%p1 bra $L__BB0_4;
+    // begin inline asm
+    // dropkit main loop begin
+    // end inline asm
 $L__BB0_2:
-	ld.global.v4.u32 {%r1, %r2, %r3, %r4}, [%rd2];
-	ld.shared.u8 %rs2, [%r9];
-	@%p2 bra $L__BB0_5;
+    ld.global.v4.u32 {%r1, %r2, %r3, %r4}, [%rd2];
+    ld.shared.u8 %rs2, [%r9];
+    @%p2 bra $L__BB0_5;
 $L__BB0_3:
-	st.global.v2.b64 [%rd3], {%rd4, %rd5};
-	@%p3 bra $L__BB0_2;
-	// begin inline asm
-	// dropkit main loop end
-	// end inline asm
+    st.global.v2.b64 [%rd3], {%rd4, %rd5};
+    @%p3 bra $L__BB0_2;
+    // begin inline asm
+    // dropkit main loop end
+    // end inline asm
 $L__BB0_4:
-	st.global.u16 [%rd1], %rs1;
-	ret;
+    st.global.u16 [%rd1], %rs1;
+    ret;
 $L__BB0_5:
-	{ add.s32 %r1, %r1, 1; mov.b32 %r2, %r1; }
-	bra.uni $L__BB0_3;
+    { add.s32 %r1, %r1, 1; mov.b32 %r2, %r1; }
+    bra.uni $L__BB0_3;
 }
 """
 LOAD = "ld.global.v4.u32 {%r1, %r2, %r3, %r4}, [%rd2];"

@@ -255,3 +255,23 @@ def test_it_says_where_it_is():
     schedule = LinearSchedule(torch.nn.Sequential(DropBlock2d(0.1), DropBlock2d(0.2)), 10, start=0.05)
     schedule.step()
     assert repr(schedule) == "LinearSchedule(steps=10, start=0.05, count=1, layers=2)"
+
+
+def test_the_tensor_stays_where_a_captured_graph_reads_it():
+    model = net()
+    schedule = LinearSchedule(model, 4)
+    memory = model[0]._p_device.data_ptr()
+    for move in (schedule.step, lambda: schedule.load_state_dict(schedule.state_dict()), lambda: schedule.to("cpu")):
+        move()
+        assert model[0]._p_device.data_ptr() == memory and float(model[0]._p_device) == pytest.approx(model[0].p)
+
+
+def test_to_moves_it_to_stay():
+    model = net()
+    schedule = LinearSchedule(model, 4, start=0.1)
+    p = all_p(model)
+    assert schedule.to("meta") is schedule and all_p(model) == p and schedule.count == 0
+    schedule.step()
+    assert all(layer._p_device.device.type == "meta" for layer in schedule.layers)
+    schedule.to(torch.device("cpu"))
+    assert [float(layer._p_device) for layer in schedule.layers] == pytest.approx(all_p(model))

@@ -1,7 +1,9 @@
-// The operators of dropkit in torch, library `dropkit`: schemas and CPU kernels. Python and dropkit::nn call these.
+// The operators of dropkit in torch, library `dropkit`: schemas and kernels. Python and dropkit::nn call these.
 //
 // Assumes LibTorch's stable ABI of 2.10 alone, so one file serves all releases from there. Shapes and errors are
-// translated in views.cc; autograd is the callers' (nn.cc in C++); other devices register kernels of their own.
+// translated in views.cc; autograd is the callers' (nn.cc in C++). The same functions serve the CPU and CUDA: device.cc
+// decides by x where they run. On devices they neither wait nor read memory, and allocate by torch alone, so a CUDA
+// graph can capture them.
 //
 // A mask is two tensors: bits, int64 words with bit 1 = keep in the memory order of y, and counts, int64 {T, kept...}.
 // Further operators are in packed.cc, whose masks are one tensor, and in spec_texts.cc, which has no tensors; those
@@ -37,10 +39,7 @@ MaskTensors NewMask(const Tensor& x, const View& dense, const Spec& spec) {
   Check(Describe(spec, dense, &mask));
   Tensor bits = EmptyInt64(x, mask.num_words());
   Tensor counts = EmptyInt64(x, 1 + mask.num_kept);
-  mask.bits = static_cast<uint64_t*>(bits.data_ptr());
-  auto* count = static_cast<int64_t*>(counts.data_ptr());
-  mask.threshold = reinterpret_cast<uint64_t*>(count);
-  mask.kept = count + 1;
+  PointMask(bits.data_ptr(), counts.data_ptr(), &mask);
   return {mask, bits, counts};
 }
 
@@ -59,86 +58,91 @@ Mask GivenMask(const Tensor& x, const View& dense, const Spec& spec, const Tenso
   } else if (spec.over == Over::kTensor && counts.numel() == 2) {
     mask.num_kept = 1;  // the sum over x's samples
   }
-  mask.bits = static_cast<uint64_t*>(Operand("bits", bits, x, ScalarType::Long, mask.num_words()));
-  auto* count = static_cast<int64_t*>(Operand("counts", counts, x, ScalarType::Long, 1 + mask.num_kept));
-  mask.threshold = reinterpret_cast<uint64_t*>(count);
-  mask.kept = count + 1;
+  PointMask(Operand("bits", bits, x, ScalarType::Long, mask.num_words()),
+            Operand("counts", counts, x, ScalarType::Long, 1 + mask.num_kept), &mask);
   if (key) mask.key = KeyOf(*key, x);
   return mask;
 }
 
-std::tuple<Tensor, Tensor> SampleCpu(const Tensor& x, std::string_view line, const Tensor& key, double p,
-                                     const OptionalTensor& p_device, int64_t first_sample, bool channels_last) {
-  const Spec spec = SpecOf(line);
-  const View dense = DenseViewOf(x, LayoutFrom(channels_last), x.data_ptr(), spec, first_sample);
-  MaskTensors made = NewMask(x, dense, spec);
-  Check(Sample(spec, ProbabilityOf(p, p_device, x), KeyOf(key, x), dense, TorchExec(), &made.mask));
+std::tuple<Tensor, Tensor> SampleOp(const Tensor& x, std::string_view line, const Tensor& key, double p,
+                                    const OptionalTensor& p_device, int64_t first_sample, bool channels_last) {
+  OnDevice device(x);
+  const Draw draw(x, line, key, p, p_device, first_sample);
+  const View dense = DenseViewOf(x, LayoutFrom(channels_last), draw.spec, first_sample);
+  MaskTensors made = NewMask(x, dense, draw.spec);
+  Check(Sample(draw.spec, draw.p, draw.key, dense, device.ExecFor(draw.spec, dense), &made.mask));
   return {made.bits, made.counts};
 }
 
-// As SampleCpu, but which units fire is given, as the core's Spread takes it.
-std::tuple<Tensor, Tensor> SpreadCpu(const Tensor& x, std::string_view line, const Tensor& seeds, double p,
-                                     bool channels_last) {
+// As SampleOp, but which units fire is given, as the core's Spread takes it.
+std::tuple<Tensor, Tensor> SpreadOp(const Tensor& x, std::string_view line, const Tensor& seeds, double p,
+                                    bool channels_last) {
+  OnDevice device(x);
   const Spec spec = SpecOf(line);
-  const View dense = DenseViewOf(x, LayoutFrom(channels_last), x.data_ptr(), spec, 0);
+  const View dense = DenseViewOf(x, LayoutFrom(channels_last), spec, 0);
   RateInfo info;
   Check(Rates(spec, static_cast<float>(p), dense, &info));
   const bool shared = spec.share == Share::kBatch || spec.share == Share::kAll;
   const void* fired = Operand("seeds", seeds, x, ScalarType::Byte, info.lanes * (shared ? 1 : dense.samples));
   MaskTensors made = NewMask(x, dense, spec);
-  Check(Spread(spec, static_cast<float>(p), static_cast<const uint8_t*>(fired), dense, TorchExec(), &made.mask));
+  Check(Spread(spec, static_cast<float>(p), static_cast<const uint8_t*>(fired), dense, device.ExecFor(spec, dense),
+               &made.mask));
   return {made.bits, made.counts};
 }
 
-std::tuple<Tensor, Tensor> DropInto(const Tensor& x, const Tensor& y, Layout layout, const Spec& spec,
-                                    const Tensor& key, Probability p, int64_t first_sample) {
-  MaskTensors made = NewMask(x, DenseViewOf(x, layout, x.data_ptr(), spec, first_sample), spec);
-  DropWith(x, y, layout, spec, key, p, first_sample, &made.mask);
+std::tuple<Tensor, Tensor> DropInto(const Draw& draw, const Tensor& x, const Tensor& y, Layout layout,
+                                    OnDevice* device) {
+  MaskTensors made = NewMask(x, DenseViewOf(x, layout, draw.spec, draw.first_sample), draw.spec);
+  DropWith(draw, x, y, layout, device, &made.mask);
   return {made.bits, made.counts};
 }
 
-std::tuple<Tensor, Tensor, Tensor> DropCpu(const Tensor& x, std::string_view line, const Tensor& key, double p,
-                                           const OptionalTensor& p_device, int64_t first_sample) {
-  const Spec spec = SpecOf(line);
-  const Probability probability = ProbabilityOf(p, p_device, x);
+std::tuple<Tensor, Tensor, Tensor> DropOp(const Tensor& x, std::string_view line, const Tensor& key, double p,
+                                          const OptionalTensor& p_device, int64_t first_sample) {
+  OnDevice device(x);
+  const Draw draw(x, line, key, p, p_device, first_sample);
   const Layout layout = LayoutOf(x);
   const Tensor y = EmptyLike(x, layout);
-  auto [bits, counts] = DropInto(Viewable(x, spec), y, layout, spec, key, probability, first_sample);
+  auto [bits, counts] = DropInto(draw, Viewable(x, draw.spec), y, layout, &device);
   return {y, bits, counts};
 }
 
-std::tuple<Tensor, Tensor> DropInPlaceCpu(Tensor x, std::string_view line, const Tensor& key, double p,
-                                          const OptionalTensor& p_device, int64_t first_sample, bool channels_last) {
-  const Spec spec = SpecOf(line);
-  const Tensor y = Viewable(x, spec);
-  auto mask = DropInto(y, y, LayoutFrom(channels_last), spec, key, ProbabilityOf(p, p_device, x), first_sample);
-  if (y.data_ptr() != x.data_ptr()) torch::stable::copy_(x, y);
+std::tuple<Tensor, Tensor> DropInPlaceOp(Tensor x, std::string_view line, const Tensor& key, double p,
+                                         const OptionalTensor& p_device, int64_t first_sample, bool channels_last) {
+  OnDevice device(x);
+  const Draw draw(x, line, key, p, p_device, first_sample);
+  const Tensor y = Viewable(x, draw.spec);
+  auto mask = DropInto(draw, y, y, LayoutFrom(channels_last), &device);
+  CopyBack(y, x);
   return mask;
 }
 
 void ApplyInto(const Tensor& x, const Tensor& y, const Tensor& bits, const Tensor& counts, const Spec& spec,
                const OptionalTensor& key, bool channels_last, bool backward, int64_t first_sample,
-               std::optional<int64_t> total) {
-  const View dense = DenseViewOf(x, LayoutFrom(channels_last), x.data_ptr(), spec, first_sample);
+               std::optional<int64_t> total, OnDevice* device) {
+  const View dense = DenseViewOf(x, LayoutFrom(channels_last), spec, first_sample);
   const Mask mask = GivenMask(x, dense, spec, bits, counts, key, total);
   const Pass pass = backward ? Pass::kBackward : Pass::kForward;
-  Check(Apply(mask, pass, ViewOf(x, spec, first_sample), ViewOf(y, spec, first_sample), TorchExec()));
+  const View from = ViewOf(x, spec, first_sample);
+  Check(Apply(mask, pass, from, ViewOf(y, spec, first_sample), device->ExecFor(spec, from)));
 }
 
-Tensor ApplyCpu(const Tensor& x, const Tensor& bits, const Tensor& counts, std::string_view line, bool channels_last,
-                bool backward, const OptionalTensor& key, int64_t first_sample, std::optional<int64_t> total) {
+Tensor ApplyOp(const Tensor& x, const Tensor& bits, const Tensor& counts, std::string_view line, bool channels_last,
+               bool backward, const OptionalTensor& key, int64_t first_sample, std::optional<int64_t> total) {
+  OnDevice device(x);
   const Spec spec = SpecOf(line);
   const Tensor y = EmptyLike(x, LayoutFrom(channels_last));
-  ApplyInto(Viewable(x, spec), y, bits, counts, spec, key, channels_last, backward, first_sample, total);
+  ApplyInto(Viewable(x, spec), y, bits, counts, spec, key, channels_last, backward, first_sample, total, &device);
   return y;
 }
 
-void ApplyInPlaceCpu(Tensor x, const Tensor& bits, const Tensor& counts, std::string_view line, bool channels_last,
-                     bool backward, const OptionalTensor& key, int64_t first_sample, std::optional<int64_t> total) {
+void ApplyInPlaceOp(Tensor x, const Tensor& bits, const Tensor& counts, std::string_view line, bool channels_last,
+                    bool backward, const OptionalTensor& key, int64_t first_sample, std::optional<int64_t> total) {
+  OnDevice device(x);
   const Spec spec = SpecOf(line);
   const Tensor y = Viewable(x, spec);
-  ApplyInto(y, y, bits, counts, spec, key, channels_last, backward, first_sample, total);
-  if (y.data_ptr() != x.data_ptr()) torch::stable::copy_(x, y);
+  ApplyInto(y, y, bits, counts, spec, key, channels_last, backward, first_sample, total, &device);
+  CopyBack(y, x);
 }
 
 #define DROPKIT_APPLIES                                                                                             \
@@ -154,14 +158,17 @@ STABLE_TORCH_LIBRARY(dropkit, m) {
   m.def("apply_(Tensor(a!) x, " DROPKIT_APPLIES ") -> ()");
 }
 
-STABLE_TORCH_LIBRARY_IMPL(dropkit, CPU, m) {
-  m.impl("sample", TORCH_BOX(&SampleCpu));
-  m.impl("spread", TORCH_BOX(&SpreadCpu));
-  m.impl("drop", TORCH_BOX(&DropCpu));
-  m.impl("drop_", TORCH_BOX(&DropInPlaceCpu));
-  m.impl("apply", TORCH_BOX(&ApplyCpu));
-  m.impl("apply_", TORCH_BOX(&ApplyInPlaceCpu));
+void Implement(auto& m) {
+  m.impl("sample", TORCH_BOX(&SampleOp));
+  m.impl("spread", TORCH_BOX(&SpreadOp));
+  m.impl("drop", TORCH_BOX(&DropOp));
+  m.impl("drop_", TORCH_BOX(&DropInPlaceOp));
+  m.impl("apply", TORCH_BOX(&ApplyOp));
+  m.impl("apply_", TORCH_BOX(&ApplyInPlaceOp));
 }
+
+STABLE_TORCH_LIBRARY_IMPL(dropkit, CPU, m) { Implement(m); }
+STABLE_TORCH_LIBRARY_IMPL(dropkit, CUDA, m) { Implement(m); }
 
 }  // namespace
 }  // namespace dropkit::torch_ops

@@ -18,7 +18,7 @@ using torch::headeronly::ScalarType;
 
 // bits and counts in one int64 tensor, which costs one allocation and one saved tensor less: {T, kept...} padded to
 // whole cache lines, then the words. over=tensor has one count, the sum over samples: nothing in it depends on the
-// batch.
+// batch. Nobody reads what pads the counts: it is 0 on the CPU, and on a device as it comes.
 struct Packed {
   static constexpr int64_t kLine = 8;  // words
   Mask mask;
@@ -31,54 +31,53 @@ struct Packed {
   int64_t length() const { return header + mask.num_words(); }
   void Point(void* data) {
     auto* words = static_cast<int64_t*>(data);
-    mask.threshold = reinterpret_cast<uint64_t*>(words);
-    mask.kept = words + 1;
-    mask.bits = reinterpret_cast<uint64_t*>(words + header);
+    PointMask(words + header, words, &mask);
   }
 };
 
-Tensor DropIntoPacked(const Tensor& x, const Tensor& y, Layout layout, const Spec& spec, const Tensor& key,
-                      Probability p, int64_t first_sample) {
-  const View dense = DenseViewOf(x, layout, x.data_ptr(), spec, first_sample);
-  Packed packed(spec, dense);
+Tensor DropIntoPacked(const Draw& draw, const Tensor& x, const Tensor& y, Layout layout, OnDevice* device) {
+  Packed packed(draw.spec, DenseViewOf(x, layout, draw.spec, draw.first_sample));
   Tensor words = EmptyInt64(x, packed.length());
   packed.Point(words.data_ptr());
-  std::fill_n(static_cast<int64_t*>(words.data_ptr()), packed.header, int64_t{0});
-  DropWith(x, y, layout, spec, key, p, first_sample, &packed.mask);
+  if (x.is_cpu()) std::fill_n(static_cast<int64_t*>(words.data_ptr()), packed.header, int64_t{0});
+  DropWith(draw, x, y, layout, device, &packed.mask);
   return words;
 }
 
-std::tuple<Tensor, Tensor> DropPackedCpu(const Tensor& x, std::string_view line, const Tensor& key, double p,
-                                         const OptionalTensor& p_device, int64_t first_sample) {
-  const Spec spec = SpecOf(line);
+std::tuple<Tensor, Tensor> DropPackedOp(const Tensor& x, std::string_view line, const Tensor& key, double p,
+                                        const OptionalTensor& p_device, int64_t first_sample) {
+  OnDevice device(x);
+  const Draw draw(x, line, key, p, p_device, first_sample);
   const Layout layout = LayoutOf(x);
   const Tensor y = EmptyLike(x, layout);
-  return {y, DropIntoPacked(Viewable(x, spec), y, layout, spec, key, ProbabilityOf(p, p_device, x), first_sample)};
+  return {y, DropIntoPacked(draw, Viewable(x, draw.spec), y, layout, &device)};
 }
 
-Tensor DropPackedInPlaceCpu(Tensor x, std::string_view line, const Tensor& key, double p,
-                            const OptionalTensor& p_device, int64_t first_sample, bool channels_last) {
-  const Spec spec = SpecOf(line);
-  const Tensor y = Viewable(x, spec);
-  Tensor words =
-      DropIntoPacked(y, y, LayoutFrom(channels_last), spec, key, ProbabilityOf(p, p_device, x), first_sample);
-  if (y.data_ptr() != x.data_ptr()) torch::stable::copy_(x, y);
+Tensor DropPackedInPlaceOp(Tensor x, std::string_view line, const Tensor& key, double p, const OptionalTensor& p_device,
+                           int64_t first_sample, bool channels_last) {
+  OnDevice device(x);
+  const Draw draw(x, line, key, p, p_device, first_sample);
+  const Tensor y = Viewable(x, draw.spec);
+  Tensor words = DropIntoPacked(draw, y, y, LayoutFrom(channels_last), &device);
+  CopyBack(y, x);
   return words;
 }
 
-Tensor GradientCpu(const Tensor& grad, const Tensor& words, std::string_view line, bool channels_last) {
+Tensor GradientOp(const Tensor& grad, const Tensor& words, std::string_view line, bool channels_last) {
+  OnDevice device(grad);
   const Spec spec = SpecOf(line);
   const Tensor dx = EmptyLike(grad, LayoutFrom(channels_last));
-  const Tensor from = Viewable(grad, spec);
-  Packed packed(spec, DenseViewOf(grad, LayoutFrom(channels_last), grad.data_ptr(), spec, 0));
+  const Tensor viewable = Viewable(grad, spec);
+  Packed packed(spec, DenseViewOf(grad, LayoutFrom(channels_last), spec, 0));
   packed.Point(Operand("mask", words, grad, ScalarType::Long, packed.length()));
-  Check(Apply(packed.mask, Pass::kBackward, ViewOf(from, spec, 0), ViewOf(dx, spec, 0), TorchExec()));
+  const View from = ViewOf(viewable, spec, 0);
+  Check(Apply(packed.mask, Pass::kBackward, from, ViewOf(dx, spec, 0), device.ExecFor(spec, from)));
   return dx;
 }
 
-Tensor DropForgettingCpu(const Tensor& x, std::string_view line, const Tensor& key, double p,
-                         const OptionalTensor& p_device, int64_t first_sample) {
-  return std::get<0>(DropPackedCpu(x, line, key, p, p_device, first_sample));
+Tensor DropForgettingOp(const Tensor& x, std::string_view line, const Tensor& key, double p,
+                        const OptionalTensor& p_device, int64_t first_sample) {
+  return std::get<0>(DropPackedOp(x, line, key, p, p_device, first_sample));
 }
 
 STABLE_TORCH_LIBRARY_FRAGMENT(dropkit, m) {
@@ -88,12 +87,15 @@ STABLE_TORCH_LIBRARY_FRAGMENT(dropkit, m) {
   m.def("_gradient(Tensor grad, Tensor mask, str spec, bool channels_last) -> Tensor");
 }
 
-STABLE_TORCH_LIBRARY_IMPL(dropkit, CPU, m) {
-  m.impl("drop_recompute", TORCH_BOX(&DropForgettingCpu));
-  m.impl("_drop", TORCH_BOX(&DropPackedCpu));
-  m.impl("_drop_", TORCH_BOX(&DropPackedInPlaceCpu));
-  m.impl("_gradient", TORCH_BOX(&GradientCpu));
+void Implement(auto& m) {
+  m.impl("drop_recompute", TORCH_BOX(&DropForgettingOp));
+  m.impl("_drop", TORCH_BOX(&DropPackedOp));
+  m.impl("_drop_", TORCH_BOX(&DropPackedInPlaceOp));
+  m.impl("_gradient", TORCH_BOX(&GradientOp));
 }
+
+STABLE_TORCH_LIBRARY_IMPL(dropkit, CPU, m) { Implement(m); }
+STABLE_TORCH_LIBRARY_IMPL(dropkit, CUDA, m) { Implement(m); }
 
 }  // namespace
 }  // namespace dropkit::torch_ops

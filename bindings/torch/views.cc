@@ -7,9 +7,7 @@
 #include <stdexcept>
 #include <string>
 
-#ifndef STABLE_TORCH_ERROR_CODE_CHECK  // LibTorch 2.10 and 2.11 have it by this name only
-#define STABLE_TORCH_ERROR_CODE_CHECK TORCH_ERROR_CODE_CHECK
-#endif
+#include "device.h"
 
 namespace dropkit::torch_ops {
 namespace {
@@ -171,13 +169,18 @@ Tensor EmptyInt64(const Tensor& x, int64_t length) {
   return Empty(x, 1, &length, &stride, aoti_torch_dtype_int64());
 }
 
+Tensor EmptyBytes(const Tensor& x, int64_t length) {
+  const int64_t stride = 1;
+  return Empty(x, 1, &length, &stride, aoti_torch_dtype_uint8());
+}
+
 void* Operand(const char* name, const Tensor& operand, const Tensor& x, ScalarType dtype, int64_t length) {
-  const bool same_device = operand.is_cpu() == x.is_cpu() && operand.get_device_index() == x.get_device_index();
-  if (operand.scalar_type() != dtype || operand.numel() != length || !operand.is_contiguous() || !same_device) {
+  if (operand.scalar_type() != dtype || operand.numel() != length || !operand.is_contiguous() ||
+      !OnOneDevice(operand, x)) {
     Check(Status::Invalid(std::string(name) + ": " + torch::headeronly::toString(operand.scalar_type()) + " with " +
-                          std::to_string(operand.numel()) + " values; allowed: contiguous " +
-                          torch::headeronly::toString(dtype) + " with " + std::to_string(length) +
-                          " values on x's device"));
+                          std::to_string(operand.numel()) + " values on " + DeviceName(operand) +
+                          "; allowed: contiguous " + torch::headeronly::toString(dtype) + " with " +
+                          std::to_string(length) + " values on x's device, " + DeviceName(x)));
   }
   return operand.data_ptr();
 }

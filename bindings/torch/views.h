@@ -16,6 +16,10 @@
 
 #include "dropkit/dropkit.h"
 
+#ifndef STABLE_TORCH_ERROR_CODE_CHECK  // LibTorch 2.10 and 2.11 have it by this name only
+#define STABLE_TORCH_ERROR_CODE_CHECK TORCH_ERROR_CODE_CHECK
+#endif
+
 namespace dropkit::torch_ops {
 
 using torch::stable::Tensor;
@@ -40,6 +44,7 @@ bool Joinable(const Tensor& x, const Spec& spec);
 // New tensors on x's device.
 Tensor EmptyLike(const Tensor& x, Layout layout);
 Tensor EmptyInt64(const Tensor& x, int64_t length);
+Tensor EmptyBytes(const Tensor& x, int64_t length);
 
 // Memory of an operand that has `length` values of a type (by torch's name) in a row on x's device; throws, naming it.
 void* Operand(const char* name, const Tensor& operand, const Tensor& x, torch::headeronly::ScalarType dtype,

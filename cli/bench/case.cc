@@ -48,11 +48,19 @@ Value Find(const char* what, const std::string& word, const Word<Value> (&words)
   throw CLI::ValidationError(what, "'" + word + "'" + DidYouMean(word, names) + " allowed: " + Join(names));
 }
 
-// Small numbers of both signs, no two alike nearby.
+[[noreturn]] void Differs(const Case& c, const std::string& what) {
+  throw std::runtime_error(c.line + ": " + what + " differs from the reference backend's; nothing was timed");
+}
+
+}  // namespace
+
+// The numbers repeat, so what is filled is copied.
 void Fill(DType dtype, uint8_t* memory, int64_t bytes) {
+  constexpr int64_t kPeriod = 255;
   const auto width = static_cast<int64_t>(SizeOf(dtype));
-  for (int64_t i = 0; i * width < bytes; ++i) {
-    const float value = static_cast<float>((i * 37) % 255 - 127) / 64.0f;
+  int64_t filled = 0;
+  for (int64_t i = 0; i < kPeriod && filled < bytes; ++i, filled += width) {
+    const float value = static_cast<float>((i * 37) % kPeriod - 127) / 64.0f;
     const double wide = value;
     const Float16 half = ToFloat16(value);
     const BFloat16 brain = ToBFloat16(value);
@@ -60,15 +68,11 @@ void Fill(DType dtype, uint8_t* memory, int64_t bytes) {
                          : dtype == DType::kF32 ? static_cast<const void*>(&value)
                          : dtype == DType::kF16 ? static_cast<const void*>(&half)
                                                 : static_cast<const void*>(&brain);
-    std::memcpy(memory + i * width, source, static_cast<size_t>(width));
+    std::memcpy(memory + filled, source, static_cast<size_t>(width));
   }
+  for (; filled < bytes; filled *= 2)
+    std::memcpy(memory + filled, memory, static_cast<size_t>(std::min(filled, bytes - filled)));
 }
-
-[[noreturn]] void Differs(const Case& c, const std::string& what) {
-  throw std::runtime_error(c.line + ": " + what + " differs from the reference backend's; nothing was timed");
-}
-
-}  // namespace
 
 Case ReadCase(std::string_view line) {
   std::istringstream words{std::string(line)};

@@ -30,6 +30,9 @@ Case ReadCase(std::string_view line);
 // The cases of a file; empty lines and lines that start with # are left out. Throws std::runtime_error.
 std::vector<Case> ReadCases(const std::string& path);
 
+// Small numbers of both signs, no two alike nearby, into whole elements.
+void Fill(DType dtype, uint8_t* memory, int64_t bytes);
+
 // A case in memory: x, y and the mask, touched and filled.
 class Setup {
  public:

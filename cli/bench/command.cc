@@ -11,8 +11,10 @@
 #include <optional>
 
 #include "cli/bench/case.h"
+#include "cli/bench/device_bench.h"
 #include "cli/commands.h"
 #include "cli/commit.h"
+#include "cli/device/device.h"
 #include "cli/file.h"
 #include "cli/memory.h"
 #include "cli/number.h"
@@ -31,7 +33,7 @@ constexpr int kFewestPairs = 15;
 constexpr double kTooNoisy = 0.15;  // of the ratio: its interquartile range
 
 struct Options {
-  std::string cases = "bench/cases.txt", threads, seconds = "1";
+  std::string backend = "cpu", cases = "bench/cases.txt", threads, seconds = "1";
   std::vector<std::string> lines;
   std::optional<std::string> json;
 };
@@ -151,6 +153,18 @@ std::string CpuName() {
   return "unknown processor";
 }
 
+// Without a device there is nothing to time, which is no failure: the same command serves every machine.
+int RunOnCuda(const std::vector<Case>& cases, double seconds, const Options& options) {
+  Device* device = CudaDevice();
+  if (device == nullptr) {
+    std::printf("no GPU: skipped (%s)\n", WhyNoCudaDevice().c_str());
+    return 0;
+  }
+  const Json report = bench::BenchOnDevice(*device, options.backend, cases, seconds, Commit());
+  if (options.json) ReplaceFile(*options.json, report.dump(1) + "\n");
+  return 0;
+}
+
 int RunBench(const Options& options) {
   constexpr uint64_t kMostThreads = 1024, kMostSeconds = 3600;
   if (!options.threads.empty()) {
@@ -162,6 +176,7 @@ int RunBench(const Options& options) {
   if (cases.empty()) cases = bench::ReadCases(options.cases);
   Check(cpu::CheckKernels(), "DROPKIT_ISA");
   if (options.json) TryReplaceFile(*options.json);
+  if (options.backend == "cuda") return RunOnCuda(cases, seconds, options);
   Exec exec;
   exec.backend = "cpu";
   Json report = {{"build", BuildInfo()},
@@ -183,6 +198,10 @@ int RunBench(const Options& options) {
 void AddBench(CLI::App& app, Job& job) {
   CLI::App* bench = app.add_subcommand("bench", "time cases against a copy of the same tensor, after checking them");
   const auto options = std::make_shared<Options>();
+  bench->add_option("--backend", options->backend, "cpu, or cuda on the first device")
+      ->type_name("NAME")
+      ->check(CLI::IsMember({"cpu", "cuda"}))
+      ->capture_default_str();
   bench->add_option("--cases", options->cases, "file of cases, one a line")->type_name("FILE")->capture_default_str();
   bench
       ->add_option("--case", options->lines,

@@ -132,15 +132,16 @@ MaskMemory::MaskMemory(const Spec& spec, const View& x, bool one_count)
   mask.threshold = threshold.as<uint64_t>();
 }
 
-Bench::Bench(const Case& c, const std::string& backend)
+Bench::Bench(const Case& c, const Target& target)
     : whole(c.spec, Place(c, c.x).view, c.one_count),
       in_place_(c.in_place),
-      own_scratch_(c.own_scratch),
+      gives_scratch_(c.own_scratch || target.device != nullptr),
       x_(SizeOf(c.dtype) * static_cast<size_t>(Place(c, c.x).elements)),
       y_(SizeOf(c.dtype) * static_cast<size_t>(c.in_place ? 0 : Place(c, c.y).elements)),
       key_(16),
       p_(4),
-      bytes_(BytesToGive(c, Place(c, c.x).view)) {
+      bytes_(BytesToGive(c, Place(c, c.x).view)),
+      sum_(8) {
   FillValues(c.data, c.dtype, &x_);
   FillValues(c.data ^ 0x0FF, c.dtype, &y_);
   FillBytes(c, &bytes_);
@@ -159,7 +160,7 @@ Bench::Bench(const Case& c, const std::string& backend)
     call.x.data = x_.data() + width * x.origin;
     call.y.data = output().data() + width * y.origin;
   }
-  call.exec.backend = backend.c_str();
+  call.exec.backend = target.backend.c_str();
   call.exec.parallel_for = ParallelOf(c);
   call.mask = &whole.mask;
   whole.mask.key = call.key;
@@ -174,7 +175,7 @@ Bench::Bench(const Case& c, const std::string& backend)
 }
 
 Status Bench::GiveScratch() {
-  if (!own_scratch_) return Status();
+  if (!gives_scratch_) return Status();
   size_t bytes = 0;
   if (Status status = ScratchBytes(call.spec, call.x, call.exec, &bytes); !status.ok()) return status;
   scratch_ = std::make_unique<Fenced>(bytes);
@@ -188,12 +189,23 @@ void Bench::Register(const char* name, Fenced* memory, bool is_input) {
   buffers_.push_back({name, memory, is_input, {memory->data(), memory->data() + memory->bytes()}});
 }
 
+std::vector<NamedMemory> Bench::Memory() {
+  std::vector<NamedMemory> all;
+  for (const Named& buffer : buffers_) all.push_back({buffer.name, buffer.memory});
+  for (const auto& part : parts) {
+    for (Fenced* memory : {&part->bits, &part->kept, &part->threshold}) all.push_back({"a part's mask", memory});
+  }
+  all.push_back({"a sum of counts", &sum_});
+  return all;
+}
+
 void Bench::Remember() {
   for (Named& buffer : buffers_)
     buffer.before.assign(buffer.memory->data(), buffer.memory->data() + buffer.memory->bytes());
 }
 
 std::string Bench::Damage() {
+  if (!damage_elsewhere.empty()) return damage_elsewhere;
   for (Named& buffer : buffers_) {
     if (!buffer.memory->Intact()) return std::string("memory beside ") + buffer.name + " was written";
     if (buffer.is_input && !std::equal(buffer.before.begin(), buffer.before.end(), buffer.memory->data()))

@@ -22,6 +22,12 @@ struct MaskMemory {
   Fenced bits, kept, threshold;
 };
 
+// Memory and what to call it.
+struct NamedMemory {
+  const char* name;
+  Fenced* memory;
+};
+
 // All arguments of a verb.
 struct Call {
   Spec spec;
@@ -36,14 +42,15 @@ struct Call {
 
 class Bench {
  public:
-  // `backend` must live as long as this.
-  Bench(const Case& c, const std::string& backend);
+  // `target` must live as long as this.
+  Bench(const Case& c, const Target& target);
 
   Call call;
   MaskMemory whole;
   std::vector<std::unique_ptr<MaskMemory>> parts;  // kSplit's
 
-  // Gives the call scratch of its own, of the size asked for, when the case wants that. After `whole` is described.
+  // Gives the call scratch of its own, of the size asked for, when the case wants that or the target runs on a device.
+  // After `whole` is described.
   Status GiveScratch();
 
   Fenced& output() { return in_place_ ? x_ : y_; }
@@ -54,6 +61,12 @@ class Bench {
   void Remember();
 
   Fenced* scratch() { return scratch_.get(); }
+  // One more count, for who adds up others.
+  Fenced& sum() { return sum_; }
+  // All memory that a call's pointers may point to.
+  std::vector<NamedMemory> Memory();
+  // What was written where nothing of the host's is; Damage() tells it.
+  std::string damage_elsewhere;
 
  private:
   struct Named {
@@ -65,8 +78,8 @@ class Bench {
   void Register(const char* name, Fenced* memory, bool is_input);
 
   bool in_place_;
-  bool own_scratch_;
-  Fenced x_, y_, key_, p_, bytes_;
+  bool gives_scratch_;
+  Fenced x_, y_, key_, p_, bytes_, sum_;
   std::unique_ptr<Fenced> scratch_;
   std::vector<Named> buffers_;
 };

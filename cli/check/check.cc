@@ -20,7 +20,9 @@ class Clock {
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
+// A device that an error left unusable fails every case from there on, so nothing is made smaller on it.
 Mismatch Explain(const Target& target, const Case& drawn, const std::string& what) {
+  if (target.device && target.device->lost()) return {what, Print(drawn), Print(drawn)};
   const auto fails = [&](const Case& c) {
     NameCase(c);
     return !RunCase(c, target).mismatch.empty();

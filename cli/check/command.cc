@@ -41,8 +41,9 @@ struct CheckJob {
 
 std::string AllowedBackends() {
   std::string names;
+  Target target;
   for (const BackendInfo& info : Backends()) {
-    if (info.name == kReference || !info.available || !check::RunsOnHostMemory(info.name)) continue;
+    if (info.name == kReference || !check::MakeTarget(info, &target)) continue;
     names += (names.empty() ? "" : ", ") + info.name;
   }
   return names.empty() ? "none of this build" : names;
@@ -57,26 +58,28 @@ Target NamedTarget(const std::string& name) {
   exec.backend = name.c_str();
   if (Status status = FindBackend(exec, &backend); !status.ok())
     throw CLI::ValidationError("--backend", status.message());
-  if (!check::RunsOnHostMemory(name))
-    throw CLI::ValidationError("--backend", "'" + name + "' has memory of its own; allowed: " + AllowedBackends());
-  return Target{.backend = name};
+  Target target;
+  for (const BackendInfo& info : Backends()) {
+    if (info.name == name && check::MakeTarget(info, &target)) return target;
+  }
+  throw CLI::ValidationError("--backend", "'" + name + "' has memory of its own; allowed: " + AllowedBackends());
 }
-
-bool CanBeChecked(const BackendInfo& info) { return info.available && check::RunsOnHostMemory(info.name); }
 
 // Every backend but the reference.
 std::vector<Target> AllTargets() {
   std::vector<Target> targets;
+  Target target;
   for (const BackendInfo& info : Backends()) {
-    if (info.name != kReference && CanBeChecked(info)) targets.push_back(Target{.backend = info.name});
+    if (info.name != kReference && check::MakeTarget(info, &target)) targets.push_back(target);
   }
   if (targets.empty()) throw std::runtime_error("no backend to check but the reference");
   return targets;
 }
 
 void PrintSkipped() {
+  Target target;
   for (const BackendInfo& info : Backends()) {
-    if (CanBeChecked(info)) continue;
+    if (check::MakeTarget(info, &target)) continue;
     std::cout << "skipped: " << info.name << " (" << (info.available ? "memory of its own" : info.why) << ")\n";
   }
 }

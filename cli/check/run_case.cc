@@ -7,6 +7,7 @@
 
 #include "cli/check/call.h"
 #include "cli/check/compare.h"
+#include "cli/check/mirror.h"
 #include "cli/check/spoil.h"
 
 namespace dropkit::check {
@@ -17,14 +18,41 @@ const Target& Reference() {
   return *target;
 }
 
-Status WriteMask(const Target& target, Verb verb, const Call& call) {
-  if (verb == Verb::kSpread) return target.spread(call.spec, call.p, call.bytes, call.x, call.exec, call.mask);
-  if (verb == Verb::kPack) return target.pack(call.spec, call.p, call.bytes, call.x, call.exec, call.mask);
-  return target.sample(call.spec, call.p, call.key, call.x, call.exec, call.mask);
+// The library's functions that a case calls.
+enum class Action : uint8_t { kSample, kSpread, kPack, kApply, kDrop };
+
+Action WritingAction(Verb verb) {
+  if (verb == Verb::kDrop) return Action::kDrop;
+  if (verb == Verb::kSpread) return Action::kSpread;
+  return verb == Verb::kPack ? Action::kPack : Action::kSample;
 }
 
-Status DropAll(const Target& target, const Call& call) {
+Status Do(const Target& target, Action action, const Call& call) {
+  switch (action) {
+    case Action::kSample:
+      return target.sample(call.spec, call.p, call.key, call.x, call.exec, call.mask);
+    case Action::kSpread:
+      return target.spread(call.spec, call.p, call.bytes, call.x, call.exec, call.mask);
+    case Action::kPack:
+      return target.pack(call.spec, call.p, call.bytes, call.x, call.exec, call.mask);
+    case Action::kApply:
+      return target.apply(*call.mask, call.pass, call.x, call.y, call.exec);
+    case Action::kDrop:
+      break;
+  }
   return target.drop(call.spec, call.p, call.key, call.pass, call.x, call.y, call.exec, call.mask);
+}
+
+// Where the target's memory is: on the host as it stands, or on its device with all that the call can reach.
+Status Do(const Target& target, Action action, const Call& call, Bench* bench) {
+  if (target.device == nullptr) return Do(target, action, call);
+  Mirror mirror(*target.device, bench->Memory());
+  Mask mask;
+  const Status status = Do(target, action, mirror.There(call, &mask));
+  if (call.mask) *call.mask = mirror.Here(mask);
+  const Status returned = mirror.Return(&bench->damage_elsewhere);
+  if (!returned.ok()) bench->damage_elsewhere = returned.message();
+  return status;
 }
 
 // Samples [first, first + count) of a view.
@@ -48,7 +76,8 @@ void JoinCounts(bool one_count, int64_t sum, Bench* bench) {
 // As ranks do it: each draws its part, counts over the tensor are summed, each applies its part.
 Status RunParts(const Case& c, const Target& target, Bench* bench) {
   const int64_t firsts[] = {0, c.cut, c.sizes[0]};
-  int64_t sum = 0;
+  int64_t& sum = *bench->sum().as<int64_t>();
+  sum = 0;
   for (int i = 0; i < 2; ++i) {
     Call call = bench->call;
     call.x = Part(call.x, firsts[i], firsts[i + 1] - firsts[i]);
@@ -57,7 +86,7 @@ Status RunParts(const Case& c, const Target& target, Bench* bench) {
     if (!part.described.ok()) return part.described;
     call.mask = &part.mask;
     part.mask.key = call.key;
-    if (Status status = WriteMask(target, Verb::kSample, call); !status.ok()) return status;
+    if (Status status = Do(target, Action::kSample, call, bench); !status.ok()) return status;
     for (int64_t n = 0; n < part.mask.num_kept; ++n) sum += part.mask.kept[n];
   }
   JoinCounts(c.one_count, sum, bench);
@@ -69,8 +98,11 @@ Status RunParts(const Case& c, const Target& target, Bench* bench) {
       mask.total = bench->whole.mask.total;
     }
     const int64_t count = firsts[i + 1] - firsts[i];
-    const View x = Part(bench->call.x, firsts[i], count), y = Part(bench->call.y, firsts[i], count);
-    if (Status status = target.apply(mask, c.pass, x, y, bench->call.exec); !status.ok()) return status;
+    Call call = bench->call;
+    call.x = Part(call.x, firsts[i], count);
+    call.y = Part(call.y, firsts[i], count);
+    call.mask = &mask;
+    if (Status status = Do(target, Action::kApply, call, bench); !status.ok()) return status;
   }
   return Status();
 }
@@ -79,9 +111,9 @@ Status Run(const Case& c, const Target& target, Bench* bench) {
   if (Status status = bench->GiveScratch(); !status.ok()) return status;
   const Call& call = bench->call;
   if (c.verb == Verb::kSplit) return RunParts(c, target, bench);
-  if (c.verb == Verb::kDrop) return DropAll(target, call);
-  if (Status status = WriteMask(target, c.verb, call); !status.ok()) return status;
-  return target.apply(*call.mask, call.pass, call.x, call.y, call.exec);
+  const Status status = Do(target, WritingAction(c.verb), call, bench);
+  if (!status.ok() || c.verb == Verb::kDrop) return status;
+  return Do(target, Action::kApply, call, bench);
 }
 
 // ---------------------------------------------------------------- calls that must be refused
@@ -98,24 +130,22 @@ std::string FindRefused(const Status& status, const char* what, Bench* bench, co
 std::string RunSpoilt(const Case& c, const Target& target, const Spoil& spoil, Bench* bench) {
   if (Status status = bench->GiveScratch(); !status.ok()) return "ScratchBytes: " + status.message();
   if (spoil.stage == Stage::kApply) {
-    if (Status status = WriteMask(target, c.verb, bench->call); !status.ok())
+    if (Status status = Do(target, WritingAction(c.verb), bench->call, bench); !status.ok())
       return "refused before it was spoilt: " + status.message();
   }
   bench->Remember();
   Call call = bench->call;
   spoil.spoil(&call);
   const Mask before = bench->whole.mask;
-  if (spoil.stage == Stage::kApply)
-    return FindRefused(target.apply(*call.mask, call.pass, call.x, call.y, call.exec), spoil.name, bench, before);
-  const Status status = c.verb == Verb::kDrop ? DropAll(target, call) : WriteMask(target, c.verb, call);
+  const Action action = spoil.stage == Stage::kApply ? Action::kApply : WritingAction(c.verb);
+  const Status status = Do(target, action, call, bench);
   return FindRefused(status, spoil.name, bench, before);
 }
 
 // A spec that the shape does not allow: the memory holds a word of each, and none may be written.
 std::string RunUnfit(const Case& c, const Target& target, Bench* bench) {
   const Mask before = bench->whole.mask;
-  const Verb verb = c.verb == Verb::kSplit ? Verb::kSample : c.verb;
-  const Status status = verb == Verb::kDrop ? DropAll(target, bench->call) : WriteMask(target, verb, bench->call);
+  const Status status = Do(target, WritingAction(c.verb), bench->call, bench);
   return FindRefused(status, "the spec does not fit the shape", bench, before);
 }
 
@@ -140,7 +170,7 @@ void SetPool(int threads) {
 
 Outcome RunCase(const Case& c, const Target& target) {
   Outcome outcome;
-  Bench ours(c, target.backend);
+  Bench ours(c, target);
   SetPool(c.threads);
   if (!ours.whole.described.ok() || !c.spoilt.empty()) {
     outcome.trust = Trust::kRefused;
@@ -152,7 +182,7 @@ Outcome RunCase(const Case& c, const Target& target) {
   plain.runner = Runner::kPool;
   plain.own_scratch = plain.one_count = false;
   if (c.verb == Verb::kSplit || c.verb == Verb::kDrop) plain.verb = Verb::kSample;
-  Bench theirs(plain, Reference().backend);
+  Bench theirs(plain, Reference());
   const Status reference = Run(plain, Reference(), &theirs);
   const Status status = Run(c, target, &ours);
   outcome.elements = c.Elements();

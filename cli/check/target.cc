@@ -1,13 +1,14 @@
-// The list of backends on host memory.
+// The devices that the program knows, by backend.
 #include "cli/check/target.h"
 
 namespace dropkit::check {
 
-bool RunsOnHostMemory(const std::string& backend) {
-  for (const char* known : {"cpu", "avx2", "avx512", "avx512_bf16", "neon", "reference"}) {
-    if (backend == known) return true;
-  }
-  return false;
+bool MakeTarget(const BackendInfo& info, Target* target) {
+  if (!info.available) return false;
+  *target = Target{.backend = info.name};
+  if (info.host_memory) return true;
+  target->device = info.name == "cuda" ? cli::CudaDevice() : nullptr;
+  return target->device != nullptr;
 }
 
 }  // namespace dropkit::check

@@ -1,18 +1,20 @@
 // What is checked: the verbs, and the name of the backend that runs them. The real ones are the library's own; a test
 // passes verbs that are broken on purpose.
-// Assumes that the backend reads and writes memory of the host.
+// A backend that has memory of its own comes with the device that has it; without one, memory is the host's.
 #ifndef DROPKIT_CLI_CHECK_TARGET_H_
 #define DROPKIT_CLI_CHECK_TARGET_H_
 
 #include <string>
 #include <vector>
 
+#include "cli/device/device.h"
 #include "dropkit/dropkit.h"
 
 namespace dropkit::check {
 
 struct Target {
   std::string backend;
+  cli::Device* device = nullptr;
   decltype(&dropkit::Sample) sample = dropkit::Sample;
   decltype(&dropkit::Spread) spread = dropkit::Spread;
   decltype(&dropkit::Pack) pack = dropkit::Pack;
@@ -20,9 +22,8 @@ struct Target {
   decltype(&dropkit::Drop) drop = dropkit::Drop;
 };
 
-// Whether the backend works on plain host memory; false for names that this list does not know, since handing host
-// memory to a device would end the program.
-bool RunsOnHostMemory(const std::string& backend);
+// The library's verbs on a backend that runs here; false for one that does not, or whose device nobody here knows.
+bool MakeTarget(const BackendInfo& info, Target* target);
 
 }  // namespace dropkit::check
 

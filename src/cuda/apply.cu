@@ -4,7 +4,6 @@
 // backend.h says; no pointer of the mask, x or y is followed here.
 #include <algorithm>
 
-#include "cuda/apply.h"
 #include "cuda/apply_dense.h"
 #include "cuda/apply_elements.h"
 #include "cuda/cuda.h"

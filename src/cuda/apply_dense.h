@@ -38,6 +38,7 @@ __global__ void __launch_bounds__(kThreads, Bits::kBlocksAtOnce) ApplyDense(cons
   const int64_t row_end = (row + 1) * job.rows.elements;
   const int64_t begin = row * job.rows.elements + (blockIdx.x - row * job.chunks) * job.chunk;
   const int64_t end = begin + job.chunk < row_end ? begin + job.chunk : row_end;
+  Prefetch(static_cast<const T*>(job.x), begin, end);
   const int64_t outer = row / job.rows.inner_size, inner = row - outer * job.rows.inner_size;
   const Maps<T> maps = MapsOfBlock<T>(job.law, outer * job.rows.outer_sample + inner * job.rows.inner_sample,
                                       outer * job.rows.outer_channel + inner * job.rows.inner_channel);

@@ -48,6 +48,13 @@ DROPKIT_DEVICE int64_t ElementsToBoundary(const T* x) {
   return past == 0 ? 0 : static_cast<int64_t>((kVectorBytes - past) / sizeof(T));
 }
 
+// Has the memory fetched while the block finds out what to do with it.
+template <typename T>
+DROPKIT_DEVICE void Prefetch(const T* x, int64_t begin, int64_t end) {
+  constexpr int64_t kLine = 128 / sizeof(T);
+  for (int64_t e = begin + threadIdx.x * kLine; e < end; e += blockDim.x * kLine) DROPKIT_PREFETCH(x + e);
+}
+
 // The whole block does elements [begin, end), numbered from x and y.
 template <typename T, class Bits>
 DROPKIT_DEVICE void ApplyRange(const T* x, T* y, int64_t begin, int64_t end, const Maps<T>& maps, const Bits& bits) {

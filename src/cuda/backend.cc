@@ -7,7 +7,7 @@
 namespace dropkit {
 namespace {
 
-size_t ScratchOf(const Spec& spec, const View& x, const Exec&) { return cuda::SlotBytes(spec, x); }
+size_t ScratchOf(const Spec& spec, const View& x, const Exec&) { return cuda::WorkspaceBytes(spec, x); }
 
 }  // namespace
 

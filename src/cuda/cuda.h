@@ -6,8 +6,9 @@
 
 namespace dropkit::cuda {
 
-// Bytes of scratch for counts that several blocks add up.
-size_t SlotBytes(const Spec& spec, const View& x);
+// Of the workspace, whatever the verb: for counts that several blocks add up (count.h).
+size_t WorkspaceBytes(const Spec& spec, const View& x);
+
 Status Sample(const Spec& spec, Probability p, Key key, const View& x, const Exec& exec, Mask* mask);
 Status Spread(const Spec& spec, Probability p, const uint8_t* seeds, const View& x, const Exec& exec, Mask* mask);
 Status Pack(const Spec& spec, Probability p, const uint8_t* keep, const View& x, const Exec& exec, Mask* mask);

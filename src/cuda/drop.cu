@@ -119,17 +119,23 @@ DROPKIT_DEVICE_CALL void DrawForElements(const MaskWriter& writer, const Drawn& 
   __syncthreads();
 }
 
-// Draws the mask's piece number `i`, or, past those, the bits of a range of elements; says which elements these are.
+// The elements that a block maps for task `i`: none where it only writes a piece of a mask that elements share.
+DROPKIT_DEVICE void TaskAt(const MaskWriter& writer, const Elements& elements, int64_t i, int64_t* begin,
+                           int64_t* end) {
+  if (i >= writer.pieces.count) return RangeAt(elements.ranges, i - writer.pieces.count, begin, end);
+  *begin = i * writer.pieces.piece_bits;
+  *end = elements.has_own_bits ? Least(*begin + writer.pieces.piece_bits, writer.pieces.num_bits) : *begin;
+}
+
+// Draws the mask's piece number `i`, or, past those, the bits of elements [begin, end).
 DROPKIT_DEVICE_CALL SharedBits DrawTask(const MaskWriter& writer, const Drawn& drawn, const Elements& elements,
-                                        uint64_t stamp, int64_t i, DrawMemory* memory, int64_t* begin, int64_t* end) {
+                                        uint64_t stamp, int64_t i, int64_t begin, int64_t end, DrawMemory* memory) {
   if (i < writer.pieces.count) {
-    WritePiece(writer, drawn, stamp, i, memory, begin, end);
-    if (!elements.has_own_bits) *end = *begin;
-    return {memory->out, *begin};
+    WritePiece(writer, drawn, stamp, i, memory);
+    return {memory->out, begin};
   }
-  RangeAt(elements.ranges, i - writer.pieces.count, begin, end);
-  if (*begin < *end) DrawForElements(writer, drawn, elements, *begin, *end, memory);
-  return {memory->rows, *begin};
+  if (begin < end) DrawForElements(writer, drawn, elements, begin, end, memory);
+  return {memory->rows, begin};
 }
 
 template <typename T>
@@ -140,11 +146,14 @@ __global__ void __launch_bounds__(kBlockThreads, kDrawingBlocks)
   PrepareDrawn(writer.field, &drawn);
   StoreThreshold(writer, drawn);
   const uint64_t stamp = StampOf(writer.counting, drawn, true);
+  const T* x = static_cast<const T*>(elements.x);
   const Maps<T> maps = MakeMaps<T>(GainFor(writer.field, drawn, elements), elements.fill, drawn.threshold);
   for (int64_t i = blockIdx.x; i < writer.pieces.count + elements.ranges.count; i += gridDim.x) {
     int64_t begin, end;
-    const SharedBits bits = DrawTask(writer, drawn, elements, stamp, i, &memory, &begin, &end);
-    ApplyRange(static_cast<const T*>(elements.x), static_cast<T*>(elements.y), begin, end, maps, bits);
+    TaskAt(writer, elements, i, &begin, &end);
+    Prefetch(x, begin, end);  // x arrives while bits are drawn
+    const SharedBits bits = DrawTask(writer, drawn, elements, stamp, i, begin, end, &memory);
+    ApplyRange(x, static_cast<T*>(elements.y), begin, end, maps, bits);
     __syncthreads();
   }
 }

@@ -26,6 +26,9 @@
 // Large, and of no loop over elements: compiled once for all kernels of a source, and with registers of its own.
 #define DROPKIT_DEVICE_CALL inline __device__ __noinline__
 
+// Asks for the 128 bytes around an address, which must be valid, to be fetched into the second-level cache. No waiting.
+#define DROPKIT_PREFETCH(address) asm volatile("prefetch.global.L2 [%0];" ::"l"(address))
+
 // Between these, tests/test_ptx.py requires every access to global memory to be 128 bits wide. "memory" keeps accesses
 // from moving over a mark.
 #define DROPKIT_MAIN_LOOP_BEGIN asm volatile("// dropkit main loop begin" ::: "memory")

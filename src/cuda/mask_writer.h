@@ -48,14 +48,14 @@ DROPKIT_DEVICE void StoreThreshold(const MaskWriter& writer, const Drawn& drawn)
   if (blockIdx.x == 0 && threadIdx.x == 0) *writer.threshold = drawn.threshold;
 }
 
-// Draws, stores and counts bits [*begin, *end), which memory->out has when it returns. The whole block.
+// Draws, stores and counts a piece, whose bits memory->out has when it returns. The whole block.
 DROPKIT_DEVICE void WritePiece(const MaskWriter& writer, const Drawn& drawn, uint64_t stamp, int64_t piece,
-                               DrawMemory* memory, int64_t* begin, int64_t* end) {
-  *begin = piece * writer.pieces.piece_bits;
-  *end = Least(*begin + writer.pieces.piece_bits, writer.pieces.num_bits);
-  DrawBits(writer.field, drawn, writer.pieces, *begin, *end, memory);
-  StorePiece(writer, *begin, *end, memory->out);
-  CountPiece(writer.counting, writer.pieces, piece, *begin, *end, memory->out, stamp);
+                               DrawMemory* memory) {
+  const int64_t begin = piece * writer.pieces.piece_bits;
+  const int64_t end = Least(begin + writer.pieces.piece_bits, writer.pieces.num_bits);
+  DrawBits(writer.field, drawn, writer.pieces, begin, end, memory);
+  StorePiece(writer, begin, end, memory->out);
+  CountPiece(writer.counting, writer.pieces, piece, begin, end, memory->out, stamp);
 }
 
 }  // namespace dropkit::cuda

@@ -20,8 +20,7 @@ __global__ void __launch_bounds__(kBlockThreads, kDrawingBlocks)
   StoreThreshold(writer, drawn);
   const uint64_t stamp = StampOf(writer.counting, drawn, writer.field.key != nullptr);
   for (int64_t piece = blockIdx.x; piece < writer.pieces.count; piece += gridDim.x) {
-    int64_t begin, end;
-    WritePiece(writer, drawn, stamp, piece, &memory, &begin, &end);
+    WritePiece(writer, drawn, stamp, piece, &memory);
     __syncthreads();
   }
 }
@@ -120,7 +119,7 @@ Status FromBytes(const Spec& spec, Probability p, const uint8_t* bytes, bool mar
   }
   field.given = bytes;
   field.given_marks_kept = marks_kept;
-  if (Status status = Zero(exec.scratch, SlotBytes(spec, x), exec.stream); !status.ok()) return status;
+  if (Status status = Zero(exec.scratch, WorkspaceBytes(spec, x), exec.stream); !status.ok()) return status;
   return LaunchSample(writer, exec);
 }
 
@@ -144,7 +143,7 @@ Status MakeMaskWriter(const Spec& spec, Probability p, Key key, const View& x, c
   return Status();
 }
 
-size_t SlotBytes(const Spec& spec, const View& x) {
+size_t WorkspaceBytes(const Spec& spec, const View& x) {
   Plan plan;
   Mask mask;
   if (!Describe(spec, x, &mask).ok() || mask.num_bits == 0 || !MakePlan(spec, x, &plan).ok()) return 0;

@@ -36,6 +36,8 @@ int forced_threads = 0;
 int multiprocessors = 4;
 std::vector<LaunchRecord> launches;
 int zeroings = 0;
+void (*after_block)(void*, int64_t) = nullptr;
+void* after_block_context = nullptr;
 std::mutex one_launch;
 
 // The block that runs.
@@ -190,6 +192,11 @@ void ForgetLaunches() {
   zeroings = 0;
 }
 
+void SetAfterBlock(void (*call)(void*, int64_t), void* context) {
+  after_block = call;
+  after_block_context = context;
+}
+
 Status RunGrid(int64_t blocks, int asked_threads, void* stream, void (*body)(const void*), const void* context) {
   const std::lock_guard<std::mutex> lock(one_launch);
   if (blocks == 0) return Status();
@@ -204,9 +211,11 @@ Status RunGrid(int64_t blocks, int asked_threads, void* stream, void (*body)(con
   kernel_context = context;
   gridDim.x = static_cast<unsigned>(blocks);
   blockDim.x = static_cast<unsigned>(num_threads);
+  int64_t left = blocks;
   for (const int64_t block : ShuffledOrder(blocks)) {
     blockIdx.x = static_cast<unsigned>(block);
     RunBlock();
+    if (after_block) after_block(after_block_context, --left);
   }
   return Status();
 }

@@ -30,6 +30,7 @@
 #define DROPKIT_DEVICE inline
 #define DROPKIT_DEVICE_CALL inline
 #define __grid_constant__
+#define DROPKIT_PREFETCH(address) static_cast<void>(*reinterpret_cast<const volatile char*>(address))
 #define DROPKIT_MAIN_LOOP_BEGIN static_cast<void>(0)
 #define DROPKIT_MAIN_LOOP_END static_cast<void>(0)
 
@@ -55,6 +56,9 @@ void SetThreads(int threads);
 // What Multiprocessors() says; at the start 4.
 void SetMultiprocessors(int number);
 int GetMultiprocessors();
+
+// Called after every block from here on, with how many of the launch are still to come; null: nothing.
+void SetAfterBlock(void (*call)(void* context, int64_t left), void* context);
 
 struct LaunchRecord {
   int64_t blocks;

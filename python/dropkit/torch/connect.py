@@ -201,12 +201,14 @@ def connected(
         return _plain(x, dropped, bias, geometry)
     if torch.compiler.is_compiling():
         return _traced(x, weight, bias, geometry, line, p, p_device, key, generator, first_sample, recompute)
-    if p == 0:
-        if p_device is not None and key is None:
+    if p_device is not None:
+        p_device = paths.captured(p_device, weight)
+        if p == 0 and p_device is None and key is None:
             paths.new_key(weight.device, generator)  # as a traced call, which cannot see that p is 0
+    if p == 0 and p_device is None:
         return _plain(x, weight, bias, geometry)
     try:
-        return _each(x, weight, bias, geometry, line, p, None, key, generator, first_sample, recompute)
+        return _each(x, weight, bias, geometry, line, p, p_device, key, generator, first_sample, recompute)
     except RuntimeError as error:
         paths.raise_translated(error)
 

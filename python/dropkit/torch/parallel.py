@@ -43,7 +43,7 @@ def data_parallel(model: torch.nn.Module, group: dist.ProcessGroup | None = None
         A handle: `remove()` undoes it.
 
     Raises:
-        RuntimeError: no process group, or a layer called outside model's forward.
+        RuntimeError: no process group, a layer called outside model's forward, or a CUDA graph that is captured.
         TypeError, ValueError: not a module, not a rank of the group, a layer that is in such a model already, no batch
             in the arguments, a layer's samples no multiple of the batch's.
 
@@ -160,6 +160,8 @@ class Ranks:
     def _begin(self, model: torch.nn.Module, args: tuple, kwargs: dict) -> None:
         if not any(layer.training or layer.mc for layer in self._numbers):
             return
+        if torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing():
+            raise RuntimeError("data_parallel draws keys on the host; allowed in a CUDA graph: a model without it")
         mine = torch.tensor([_samples_of(args, kwargs)], device=self._meeting_place(model))
         sizes = mine.new_empty(dist.get_world_size(self._group))
         dist.all_gather(list(sizes.split(1)), mine, group=self._group)

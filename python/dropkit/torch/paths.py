@@ -64,7 +64,14 @@ def as_key(key: object, x: Tensor) -> Tensor:
         raise TypeError(f"key = {key!r}; allowed: an int64[2] tensor, or two ints (seed, offset)")
     if not all(-(2**63) <= word < 2**64 for word in key):
         raise ValueError(f"key = {key!r}; allowed: two ints of 64 bits")
-    return torch.tensor([word - 2**64 if word >= 2**63 else word for word in key], device=x.device)
+    words = [word - 2**64 if word >= 2**63 else word for word in key]
+    if not x.is_cuda or _is_compiling():
+        return torch.tensor(words, device=x.device)
+    on_device = torch.full(
+        (2,), words[0], dtype=torch.int64, device=x.device
+    )  # kernels take numbers; a copy would wait
+    on_device[1].fill_(words[1])
+    return on_device
 
 
 # ---------------------------------------------------------------- plain
@@ -182,32 +189,34 @@ def run(
 ) -> Tensor:
     """x with what the full spec line says dropped. A p of 0 that is not on the device returns x and draws no key.
 
-    Args: as `functional.drop`; `p_device`, a 0-d f32 tensor on x's device, decides where it is given and traced; `dims`
-    is how many dimensions the map must have, None for what the spec takes.
+    Args: as `functional.drop`; `p_device`, a 0-d f32 tensor, decides where it is given and the call is traced or
+    captured; `dims` is how many dimensions the map must have, None for what the spec takes.
     """
     if not isinstance(x, Tensor) or (dims is not None and x.dim() != dims + 2):
         check_tensor(x, dims)
     if _is_compiling() or _tracing_state() is not None:
         return _traced(x, line, p, p_device, key, generator, first_sample, recompute, inplace)
-    if p == 0:
-        if p_device is not None and key is None:
+    if p_device is not None:
+        p_device = captured(p_device, x)
+        if p == 0 and p_device is None and key is None:
             new_key(x.device, generator)  # a traced call cannot see that p is 0 and draws one: the next keys agree
+    if p == 0 and p_device is None:
         return x
     try:
         key = new_key(x.device, generator) if key is None else as_key(key, x)
         if is_transformed():  # which keep the mask, also for recompute
-            y = _Transformed.apply(x, line, key, p, None, first_sample)[0]
+            y = _Transformed.apply(x, line, key, p, p_device, first_sample)[0]
         elif recompute or (inplace and x.is_neg()):  # an operator cannot write the imaginary part of a conjugate
-            y = OPS.drop_recompute(x, line, key, p, None, first_sample)
+            y = OPS.drop_recompute(x, line, key, p, p_device, first_sample)
         elif torch.is_grad_enabled() and x.requires_grad:
             if inplace:
                 refuse_leaf(x)
-            return (_DropInPlace if inplace else _Drop).apply(x, line, key, p, None, first_sample)
+            return (_DropInPlace if inplace else _Drop).apply(x, line, key, p, p_device, first_sample)
         elif inplace:
-            _drop_in_place(x, line, key, p, None, first_sample, operators.is_channels_last(x))
+            _drop_in_place(x, line, key, p, p_device, first_sample, operators.is_channels_last(x))
             return x
         else:
-            return _drop(x, line, key, p, None, first_sample)[0]
+            return _drop(x, line, key, p, p_device, first_sample)[0]
         return x.copy_(y) if inplace else y
     except RuntimeError as error:
         raise_translated(error)
@@ -232,6 +241,26 @@ def run_with_mask(
     ones = torch.ones_like(x, dtype=torch.float16, requires_grad=False)
     keep = run(ones, bare, p, p_device, key, None, first_sample) != 0
     return run(x, line, p, p_device, key, None, first_sample, recompute, inplace), keep
+
+
+def is_captured(x: Tensor) -> bool:
+    """Whether a CUDA graph records the call: then it runs again and again, and the host sees it only once."""
+    return x.is_cuda and torch.cuda.is_current_stream_capturing()
+
+
+def captured(p_device: Tensor, x: Tensor) -> Tensor | None:
+    """`p_device` where a CUDA graph records the call and is to follow it; None where the host's p decides.
+
+    Raises RuntimeError if it is on another device than x, from which a graph would copy nothing that moves.
+    """
+    if not is_captured(x):
+        return None
+    if p_device.device != x.device:
+        raise RuntimeError(
+            f"the schedule's p is on {p_device.device}; allowed in a captured CUDA graph: x's device, {x.device}; "
+            f"call schedule.to({str(x.device)!r}) before the capture"
+        )
+    return p_device
 
 
 def is_transformed() -> bool:

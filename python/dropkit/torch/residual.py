@@ -16,7 +16,7 @@ from . import operators, specs
 from .functional import Key, signed
 from .library import OPS
 from .modules import Layer
-from .paths import as_key, check_one_source, check_tensor, new_key, raise_translated, run
+from .paths import as_key, check_one_source, check_tensor, is_captured, new_key, raise_translated, run
 
 torch.fx.wrap("run")  # symbolic tracing sees one leaf
 
@@ -55,8 +55,9 @@ def drop_path_residual(
         ValueError, TypeError: naming the argument, its value and what is allowed.
 
     Cost: a gather of the kept samples of x and a scatter into a copy of x; neither when all are kept. Where the host
-    cannot look at the mask, under torch.compile, torch.export, torch.func, torch.fx and torch.jit.trace, it is
-    x + drop_path(branch(x)): the branch runs on everything, and the key is drawn on x's device, or copied there.
+    cannot look at the mask, under torch.compile, torch.export, torch.func, torch.fx, torch.jit.trace and while a CUDA
+    graph is captured, it is x + drop_path(branch(x)): the branch runs on everything, and the key is drawn on x's
+    device, or copied there.
 
     What others see: batch normalisation inside the branch takes its statistics from the kept samples alone, so they are
     noisier than drop_path's, and raises, as torch does, on one value a channel (one kept sample of 1x1). Parameters of
@@ -132,7 +133,7 @@ def residual(
     check_tensor(x, None)
     if x.dim() == 0:
         raise ValueError("x has 0 dimensions, shape (); allowed: 1 or more, the first of which is samples")
-    multiplies = _host_is_blind()
+    multiplies = _host_is_blind(x)
     if key is not None:
         key = _on(key, x) if multiplies else key
     elif p_device is not None or p > 0:  # before the branch draws its own, and only where paths.run draws one
@@ -145,10 +146,11 @@ def residual(
     return _add(x, branch, kept, gain)
 
 
-def _host_is_blind() -> bool:
+def _host_is_blind(x: Tensor) -> bool:
     """Whether the call is one for many masks: a graph that is being recorded, or a transform's batch."""
     return (
         torch.compiler.is_compiling()
+        or is_captured(x)
         or torch._C._get_tracing_state() is not None
         or torch._C._are_functorch_transforms_active()
     )

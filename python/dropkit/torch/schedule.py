@@ -1,7 +1,8 @@
 """p of many layers over training steps. The formula is that of dropkit::nn::LinearSchedule (include/dropkit/nn.h).
 
-Eager calls read a layer's p, a Python number: no launch and no wait. Calls under torch.compile read a view of the
-schedule's one tensor, so a graph is compiled once and follows p. How the layers read them is modules.py and paths.py.
+Eager calls read a layer's p, a Python number: no launch and no wait. Calls under torch.compile, and those that a CUDA
+graph captures, read a view of the schedule's one tensor, so a graph is made once and follows p. How the layers read
+them is modules.py and paths.py.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ class LinearSchedule:
 
     Cost: `step()` sets a number a layer and writes one float32 tensor, with one copy to the model's device. The tensor
     is on the device of the model's first parameter or buffer. A model that moves to another device takes it along at
-    the next `step()`; until then, and for layers on further devices, a compiled call copies its 4 bytes.
+    the next `step()`; until then, and for layers on further devices, a compiled call copies its 4 bytes. `to` moves it
+    at once, to stay there: a CUDA graph can only be captured when it is on the device of the layers.
 
     `layer.p = ...` on a scheduled layer holds, compiled calls included, until the next `step()`. A layer whose
     start and target are both 0 costs a compiled graph nothing; setting its p by hand compiles the graph again.
@@ -61,6 +63,7 @@ class LinearSchedule:
         self._layers = [each for each in model.modules() if isinstance(each, Layer)]
         self._targets = [layer.p for layer in self._layers]
         self._values: torch.Tensor | None = None  # until it has claimed its layers
+        self._device: torch.device | None = None  # None: follows the model
         self._set(self._walked())
 
     @property
@@ -78,6 +81,18 @@ class LinearSchedule:
         self._claim()
         self._count += 1
         self._set(self._walked())
+
+    def to(self, device: torch.device | str) -> LinearSchedule:
+        """Moves p of the layers to a device, where it stays. Returns self.
+
+        For CUDA graphs: a captured step reads p from that memory in each replay, so it follows `step()` and
+        `layer.p = ...` between replays. The schedule, or one of its layers, must live as long as the graph, and not be
+        moved or released.
+        """
+        self._device = torch.empty(0, device=device).device  # with its index
+        self._claim()
+        self._set([layer.p for layer in self._layers])
+        return self
 
     def __repr__(self) -> str:
         walk = f"steps={self._steps}, start={self._start:g}, count={self._count}"
@@ -103,7 +118,7 @@ class LinearSchedule:
         steps, start, count, targets, p = _checked(state, len(self._layers))
         self._claim()
         self._steps, self._start, self._count, self._targets = steps, start, count, targets
-        self._place(device_of(self._model))
+        self._point()
         self._set(p)
 
     def __getstate__(self) -> dict[str, typing.Any]:
@@ -119,7 +134,7 @@ class LinearSchedule:
                 raise ValueError(f"model has {layer}, which another LinearSchedule walks; allowed after its release()")
         for layer in self._layers:
             layer._schedule = weakref.ref(self)
-        self._place(device_of(self._model))
+        self._place(self._home())
 
     def _walked(self) -> list[float]:
         if self._count >= self._steps:
@@ -130,17 +145,24 @@ class LinearSchedule:
     def _set(self, p: list[float]) -> None:
         self._claim()
         assert self._values is not None
-        device = device_of(self._model)
-        if device != self._values.device:
-            self._place(device)
+        if self._home() != self._values.device:
+            self._place(self._home())
         self._values.copy_(torch.tensor(p, dtype=torch.float32, device="cpu"), non_blocking=True)
         for layer, each in zip(self._layers, p):
             layer._p = each
 
+    def _home(self) -> torch.device:
+        return device_of(self._model) if self._device is None else self._device
+
     def _place(self, device: torch.device) -> None:
-        """The tensor, on a device, and each layer's view of it."""
+        """A new tensor on a device. What a captured graph reads is the old one."""
         with torch.inference_mode(False):  # a tensor made in that mode could not be written outside it
             self._values = torch.zeros(len(self._layers), dtype=torch.float32, device=device)
+        self._point()
+
+    def _point(self) -> None:
+        """Each layer's view of the tensor."""
+        assert self._values is not None
         for layer, value, target in zip(self._layers, self._values.unbind(), self._targets):
             layer._p_device = value if target or self._start else None
 

@@ -1,0 +1,22 @@
+// `dropkit bench --backend cuda`: times cases on a device, each next to a copy of the same tensor there.
+#ifndef DROPKIT_CLI_BENCH_DEVICE_BENCH_H_
+#define DROPKIT_CLI_BENCH_DEVICE_BENCH_H_
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "cli/bench/case.h"
+#include "cli/device/device.h"
+
+namespace dropkit::bench {
+
+// Checks and times each case for so many seconds at least, a way of timing, and prints it as a row of a Markdown table
+// under the device's facts. What there is no memory for is named and left out; a wrong result throws
+// std::runtime_error, before anything of that case is timed.
+nlohmann::ordered_json BenchOnDevice(cli::Device& device, const std::string& backend, const std::vector<Case>& cases,
+                                     double seconds, const std::string& commit);
+
+}  // namespace dropkit::bench
+
+#endif  // DROPKIT_CLI_BENCH_DEVICE_BENCH_H_
