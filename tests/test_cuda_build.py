@@ -1,8 +1,8 @@
 """A build with nvcc: machine code for every architecture in the libraries, and a reason where there is no card. A build
 without: the core, and "built without CUDA".
 
-Needs nvcc (DROPKIT_NVCC) and this build's architectures (DROPKIT_CUDA_ARCHITECTURES); no card. The header
-of a fat binary is not documented; its magic number and version are checked before it is read.
+Needs nvcc (DROPKIT_NVCC), and the architectures that this build is for (DROPKIT_CUDA_ARCHITECTURES); no card. The
+header of a fat binary is not documented; its magic number and version are checked before it is read.
 """
 
 import ctypes
