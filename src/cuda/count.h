@@ -37,6 +37,10 @@ DROPKIT_DEVICE_CALL uint64_t StampOf(const Counting& counting, const Drawn& draw
   return (words.word[0] | uint64_t{words.word[1]} << 32 | 1u) << kStampShift;
 }
 
+// Slots are read and written as volatile: a compiler may move other accesses over a fence that it sees no use of.
+DROPKIT_DEVICE void WriteSlot(uint64_t* slot, uint64_t value) { *static_cast<volatile uint64_t*>(slot) = value; }
+DROPKIT_DEVICE uint64_t ReadSlot(const uint64_t* slot) { return *static_cast<const volatile uint64_t*>(slot); }
+
 // The count of unit `n` (tensor, sample) or of plane (n, c), for all that share it; `lane` of `lanes` threads.
 DROPKIT_DEVICE void StoreKept(const Counting& counting, const Pieces& pieces, int64_t n, int64_t c, int64_t kept,
                               unsigned lane, unsigned lanes) {
@@ -84,7 +88,7 @@ DROPKIT_DEVICE void CountRuns(const Counting& counting, const Pieces& pieces, in
     kept = WarpSum(kept);
     bool complete = first >= begin && last < end;
     if (!complete) {
-      if (lane == 0) counting.slots[piece * 2 + (u == u0 ? 0 : 1)] = stamp | static_cast<uint64_t>(kept);
+      if (lane == 0) WriteSlot(counting.slots + piece * 2 + (u == u0 ? 0 : 1), stamp | static_cast<uint64_t>(kept));
       __syncwarp();
       __threadfence();
       complete = true;
@@ -96,7 +100,7 @@ DROPKIT_DEVICE void CountRuns(const Counting& counting, const Pieces& pieces, in
         uint64_t slot = stamp;
         if (p >= p0) {
           const bool leads = Divide(p * pieces.piece_bits, unit_bits) == u;
-          slot = __ldcg(counting.slots + p * 2 + (leads ? 0 : 1));
+          slot = ReadSlot(counting.slots + p * 2 + (leads ? 0 : 1));
         }
         complete = __ballot_sync(0xFFFFFFFFu, (slot ^ stamp) >> kStampShift != 0) == 0;
         kept += static_cast<int64_t>(slot & ((1u << kStampShift) - 1));
@@ -124,14 +128,14 @@ DROPKIT_DEVICE void CountInterleaved(const Counting& counting, const Pieces& pie
     }
     bool complete = first == sample && stop == sample + sample_bits;
     if (!complete) {
-      counting.slots[(piece * 2 + (n == n0 ? 0 : 1)) * channels + c] = stamp | static_cast<uint64_t>(kept);
+      WriteSlot(counting.slots + (piece * 2 + (n == n0 ? 0 : 1)) * channels + c, stamp | static_cast<uint64_t>(kept));
       __threadfence();
       complete = true;
       kept = 0;
       const int64_t p0 = Divide(sample, pieces.piece_bits), p1 = Divide(sample + sample_bits - 1, pieces.piece_bits);
       for (int64_t p = p1; complete && p >= p0; --p) {
         const bool leads = Divide(p * pieces.piece_bits, sample_bits) == n;
-        const uint64_t slot = __ldcg(counting.slots + (p * 2 + (leads ? 0 : 1)) * channels + c);
+        const uint64_t slot = ReadSlot(counting.slots + (p * 2 + (leads ? 0 : 1)) * channels + c);
         complete = (slot ^ stamp) >> kStampShift == 0;
         kept += static_cast<int64_t>(slot & ((1u << kStampShift) - 1));
       }

@@ -159,10 +159,6 @@ inline unsigned atomicOr(unsigned* address, unsigned value) {
   return old;
 }
 inline void __threadfence() {}
-template <typename T>
-T __ldcg(const T* address) {
-  return *address;
-}
 inline int __popc(unsigned value) { return __builtin_popcount(value); }
 inline int __popcll(unsigned long long value) { return __builtin_popcountll(value); }
 inline int __ffs(int value) { return __builtin_ffs(value); }
