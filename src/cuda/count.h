@@ -146,7 +146,8 @@ DROPKIT_DEVICE void CountInterleaved(const Counting& counting, const Pieces& pie
 
 // The whole block.
 DROPKIT_DEVICE_CALL void CountPiece(const Counting& counting, const Pieces& pieces, int64_t piece, int64_t begin,
-                                    int64_t end, const uint32_t* bits, uint64_t stamp) {
+                                    int64_t end, uint64_t stamp) {
+  const uint32_t* bits = Memory().bits;
   if (counting.channels > 1) return CountInterleaved(counting, pieces, piece, begin, end, bits, stamp);
   CountRuns(counting, pieces, piece, begin, end, bits, stamp);
 }

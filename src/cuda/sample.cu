@@ -14,13 +14,12 @@ namespace {
 
 __global__ void __launch_bounds__(kBlockThreads, kDrawingBlocks)
     SampleKernel(const __grid_constant__ MaskWriter writer) {
-  __shared__ DrawMemory memory;
   __shared__ Drawn drawn;
   PrepareDrawn(writer.field, &drawn);
   StoreThreshold(writer, drawn);
   const uint64_t stamp = StampOf(writer.counting, drawn, writer.field.key != nullptr);
   for (int64_t piece = blockIdx.x; piece < writer.pieces.count; piece += gridDim.x) {
-    WritePiece(writer, drawn, stamp, piece, &memory);
+    WritePiece(writer, drawn, stamp, piece);
     __syncthreads();
   }
 }
