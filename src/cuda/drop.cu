@@ -127,15 +127,15 @@ DROPKIT_DEVICE void TaskAt(const MaskWriter& writer, const Elements& elements, i
   *end = elements.has_own_bits ? Least(*begin + writer.pieces.piece_bits, writer.pieces.num_bits) : *begin;
 }
 
-// Draws the mask's piece number `i`, or, past those, the bits of elements [begin, end).
-DROPKIT_DEVICE_CALL SharedBits DrawTask(const MaskWriter& writer, const Drawn& drawn, const Elements& elements,
-                                        uint64_t stamp, int64_t i, int64_t begin, int64_t end, DrawMemory* memory) {
+// Draws the mask's piece number `i` into memory->out, or, past those, the bits of elements [begin, end) into
+// memory->rows.
+DROPKIT_DEVICE_CALL void DrawTask(const MaskWriter& writer, const Drawn& drawn, const Elements& elements,
+                                  uint64_t stamp, int64_t i, int64_t begin, int64_t end, DrawMemory* memory) {
   if (i < writer.pieces.count) {
     WritePiece(writer, drawn, stamp, i, memory);
-    return {memory->out, begin};
+  } else if (begin < end) {
+    DrawForElements(writer, drawn, elements, begin, end, memory);
   }
-  if (begin < end) DrawForElements(writer, drawn, elements, begin, end, memory);
-  return {memory->rows, begin};
 }
 
 template <typename T>
@@ -152,7 +152,9 @@ __global__ void __launch_bounds__(kBlockThreads, kDrawingBlocks)
     int64_t begin, end;
     TaskAt(writer, elements, i, &begin, &end);
     Prefetch(x, begin, end);  // x arrives while bits are drawn
-    const SharedBits bits = DrawTask(writer, drawn, elements, stamp, i, begin, end, &memory);
+    DrawTask(writer, drawn, elements, stamp, i, begin, end, &memory);
+    // Named here: of a pointer that a function returns nvcc does not know that it is to shared memory.
+    const SharedBits bits = {i < writer.pieces.count ? memory.out : memory.rows, begin};
     ApplyRange(x, static_cast<T*>(elements.y), begin, end, maps, bits);
     __syncthreads();
   }
