@@ -40,7 +40,8 @@ struct EmulatedIndex {
 };
 extern EmulatedIndex threadIdx, blockIdx, blockDim, gridDim;
 
-struct alignas(16) uint4 {
+// Kernels read and write any type through it.
+struct __attribute__((may_alias, aligned(16))) uint4 {
   unsigned x, y, z, w;
 };
 
