@@ -33,7 +33,10 @@ __global__ void FinishEmptyKernel(const float* p, uint64_t host_threshold, uint6
 // ---------------------------------------------------------------- what the kernel is told
 
 Pieces PiecesOf(const Plan& plan, const Mask& mask, Cut cut) {
-  return MakePieces(plan, mask, int64_t{static_cast<int>(cut)} * Multiprocessors());
+  const Pieces pieces = MakePieces(plan, mask, int64_t{static_cast<int>(cut)} * Multiprocessors());
+  // Every piece has slots for all channels then, so the largest ones.
+  const bool counts_channels = mask.spec.over == Over::kPlane && pieces.interleaved;
+  return counts_channels ? MakePieces(plan, mask, 1) : pieces;
 }
 
 uint64_t Mix(uint64_t hash, uint64_t value) {  // FNV-1a's step, with the high half folded in
