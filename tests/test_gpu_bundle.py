@@ -143,6 +143,7 @@ echo "$@" >> "$FAKE/calls"
 if [ "$1" = bench ]; then
   while [ "$1" != --json ]; do shift; done
   cp "$FAKE/results.json" "$2"
+  exit "${FAKE_BENCH_EXIT:-0}"
 fi
 [ "$1" = check ] && exit "$FAKE_EXIT"
 echo "name                a card"
@@ -160,9 +161,9 @@ def machine(tmp_path):
     return tmp_path
 
 
-def run_step(machine, step, code=0, exit_of_check=0, path=None):
+def run_step(machine, step, code=0, exit_of_check=0, path=None, **environment):
     """(the report, the calls of dropkit-gpu)"""
-    environment = {"FAKE": str(machine), "FAKE_EXIT": str(exit_of_check), "PATH": path or os.environ["PATH"]}
+    environment |= {"FAKE": str(machine), "FAKE_EXIT": str(exit_of_check), "PATH": path or os.environ["PATH"]}
     command = [sys.executable, machine / "gpu_check.py", "--step", step, "--results", machine / "out"]
     run(*command, code=code, **environment)
     return json.loads((machine / "out" / f"{step}.json").read_text()), (machine / "calls").read_text().splitlines()
@@ -201,6 +202,33 @@ def test_the_step_bench_on_a_card(machine):
         (machine / "results.json").write_text(json.dumps({"results": rows}))
         report, _ = run_step(machine, "bench", code=code)
         assert report["verdict"] == verdict and len(report["checks"]) == len(gpu_check.EXPECTED)
+
+
+def test_a_wrong_case_does_not_cost_the_figures_of_the_others(machine):
+    first, *others = gpu_check.EXPECTED
+    (machine / "results.json").write_text(json.dumps({"results": [row(line) for line in others]}))
+    report, _ = run_step(machine, "bench", code=1, FAKE_BENCH_EXIT="1")
+    assert report["verdict"] == "failed"
+    assert [check["what"] for check in report["checks"] if not check["ok"]] == [first]
+    assert len(report["checks"]) == len(gpu_check.EXPECTED)
+
+
+def test_clocks_that_nobody_tells_are_no_failure(machine):
+    tool = machine / "bin" / "nvidia-smi"
+    tool.parent.mkdir()
+    tool.write_text("#!/bin/sh\necho no such field\nexit 9\n")
+    tool.chmod(0o755)
+    report, _ = run_step(machine, "tests", path=f"{tool.parent}:/usr/bin:/bin")
+    assert [done["exit"] for done in report["commands"] if done["name"] == "clocks"] == [9]
+    assert report["verdict"] == "ok"
+
+
+def test_the_packages_that_the_caller_named_are_still_found(monkeypatch):
+    package = str(gpu_check.HERE / "python")
+    monkeypatch.setenv("PYTHONPATH", "/tmp/site")
+    assert gpu_check.python_path() == f"{package}:/tmp/site"
+    monkeypatch.delenv("PYTHONPATH")
+    assert gpu_check.python_path() == package
 
 
 def test_the_step_peers_without_a_torch_that_sees_the_card(machine):
@@ -318,6 +346,23 @@ def test_contestants_are_checked_and_timed_on_the_cpu(monkeypatch):
     rows = {row["contestant"]: row for row in report["results"]}
     assert rows.keys() == {"copy", "dropkit", *gpu_peers.CONTESTANTS}
     assert all(row["times_dropkit"] > 0 and row["pairs"] == 3 for row in rows.values()), rows
+
+
+def test_what_cannot_be_compiled_is_said_and_the_rest_is_timed(monkeypatch):
+    """Triton wants a C compiler and Python's headers, which a machine for running has not always."""
+
+    def no_compiler(function):
+        raise RuntimeError("Failed to find C compiler")
+
+    for name, value in (("PAIRS", 3), ("WARM_UP", 1), ("ROWS", 1), ("compiled", no_compiler)):
+        monkeypatch.setattr(gpu_peers, name, value)
+    report = gpu_peers.run(torch.device("cpu"), [(4, 16, 20, 20)], ["f32"])
+    wrong = {row["contestant"]: row["wrong"] for row in report["results"] if "wrong" in row}
+    assert wrong.keys() == {"dropkit_compiled", "torchvision_compiled"} and "C compiler" in str(wrong)
+    step = gpu_check.Step("peers", None)
+    gpu_check.judge_peers(step, report)
+    assert [check["ok"] for check in step.report["checks"]] == [False]
+    assert "dropkit_compiled" in step.report["checks"][0]["what"]
 
 
 @pytest.mark.parametrize(
