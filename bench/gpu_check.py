@@ -7,7 +7,8 @@
 
 Installs nothing and asks no network. Each step takes under 8 minutes: every command has a limit of its own, and what
 is left of the step's. FOLDER gets STEP.json and STEP.txt. Exit code 0 if all is well or there is no GPU, which is said;
-1 if something failed or a figure missed what is expected of it; 2 for a wrong command line. Needs Python 3.10 alone.
+1 if there is one that cannot be used, if something failed, or if a figure missed what is expected of it; 2 for a wrong
+command line. Needs Python 3.10 alone.
 """
 
 import argparse
@@ -134,6 +135,13 @@ def why_no_card():
     if code != 0:
         sys.exit(f"gpu_check: dropkit-gpu card: {code}\n{output}")
     return output.strip() if output.startswith("no GPU: skipped") else None
+
+
+def card_of_the_driver():
+    """The first card that the driver tells of, or None."""
+    smi = shutil.which("nvidia-smi")
+    code, output = finished([smi, "-L"], 60, os.environ) if smi else (1, "")
+    return next((line for line in output.splitlines() if line.startswith("GPU ")), None) if code == 0 else None
 
 
 def describe(step):
@@ -269,7 +277,10 @@ def main(arguments):
     why = why_no_card()
     if why:
         step.say(why)
-        return step.finish("skipped")
+        card = card_of_the_driver()
+        if card:  # a driver too old for the runtime, say: nothing was checked on a card that is there
+            step.say(f"but the driver has {card}")
+        return step.finish("failed" if card else "skipped")
     describe(step)
     STEPS[options.step](step)
     return step.finish()

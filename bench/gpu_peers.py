@@ -251,8 +251,8 @@ def measure(clock, call, beside):
 
 
 def rows_of(shape, dtype, device):
-    """A row for each contestant. A wrong result of dropkit's ends the run; what else fails, such as a compiler that is not
-    there, is said in the row."""
+    """A row for each contestant. A wrong result of dropkit's ends the run; what else fails is said in the row, such as
+    a compiler that is not there."""
     torch.manual_seed(2018)
     x, gradient = ((torch.rand(shape, device=device) + 0.5).to(DTYPES[dtype]) for _ in range(2))
     clock = Clock(device)

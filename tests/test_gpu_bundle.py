@@ -223,10 +223,23 @@ def test_clocks_that_nobody_tells_are_no_failure(machine):
     assert report["verdict"] == "ok"
 
 
+def test_a_card_that_cannot_be_used_is_not_skipped(machine):
+    """A driver that is too old for the runtime, for one."""
+    (machine / "dropkit-gpu").write_text("#!/bin/sh\necho 'no GPU: skipped (the driver is for CUDA 12.4)'\n")
+    (machine / "calls").touch()
+    tool = machine / "bin" / "nvidia-smi"
+    tool.parent.mkdir()
+    for said, code, verdict in (("GPU 0: a card (UUID: 1)", 1, "failed"), ("No devices were found", 0, "skipped")):
+        tool.write_text(f"#!/bin/sh\necho '{said}'\n")
+        tool.chmod(0o755)
+        report, _ = run_step(machine, "tests", code=code, path=f"{tool.parent}:/usr/bin:/bin")
+        assert report["verdict"] == verdict and report["commands"] == []
+
+
 def test_the_packages_that_the_caller_named_are_still_found(monkeypatch):
     package = str(gpu_check.HERE / "python")
-    monkeypatch.setenv("PYTHONPATH", "/tmp/site")
-    assert gpu_check.python_path() == f"{package}:/tmp/site"
+    monkeypatch.setenv("PYTHONPATH", "/their/site")
+    assert gpu_check.python_path() == f"{package}:/their/site"
     monkeypatch.delenv("PYTHONPATH")
     assert gpu_check.python_path() == package
 
