@@ -278,7 +278,7 @@ def test_no_command_starts_when_the_time_is_up(tmp_path):
 
 
 def row(line, **values):
-    return {"line": line, "ratio": 1.0, "us": 50.0, "trusted": True, "kernels": 1} | values
+    return {"line": line, "case": line, "ratio": 1.0, "us": 50.0, "trusted": True, "kernels": 1} | values
 
 
 def test_what_is_expected_of_cases():
@@ -303,19 +303,21 @@ def test_what_is_expected_of_cases():
 
 
 def test_what_is_expected_of_launches():
-    counted, uncounted = "dropout@0.1 2,3 f32 first", "dropblock:block=3,normalize=asked@0.1 2,3,8,8 f32 last"
-    for line, most in [
-        (f"{counted} forward", 2),
-        (f"{counted} backward", 1),
-        (f"{counted} sample", 1),
-        (f"{uncounted} forward", 1),
-        (f"{uncounted} recompute", 1),
+    counted, uncounted = "dropblock:block=7,normalize=kept@0.1 2,3,8,8 f32", "dropout:normalize=expected@0.1 2,3 f32"
+    for case, call, most in [
+        (counted, "forward", 2),
+        (counted, "backward", 1),
+        (counted, "sample", 1),
+        (uncounted, "forward", 1),
+        (uncounted, "recompute", 1),
     ]:
-        for kernels in (most, most + 1):
+        line = f"{case.partition(':')[0]}@0.1 2,3,8,8 f32 first {call}"  # the defaults are in the full line alone
+        for kernels, others in ((most, 0), (most + 1, 0), (most, 1)):
             step = gpu_check.Step("bench", None)
-            gpu_check.judge_bench(step, {"results": [row(line, kernels=kernels)]})
+            rows = [row(line, case=f"{case} first {call}", kernels=kernels, other_nodes=others)]
+            gpu_check.judge_bench(step, {"results": rows})
             said = [check["what"] for check in step.report["checks"] if check["what"].startswith("launches")]
-            assert said == ([f"launches of {line}"] if kernels > most else [])
+            assert said == ([f"launches of {line}"] if kernels + others > most else [])
 
 
 def test_what_is_expected_of_peers():
