@@ -27,13 +27,18 @@ function(dropkit_try_nvcc result)
   set(${result} "" PARENT_SCOPE)
 endfunction()
 
-# CMAKE_CUDA_ARCHITECTURES as options of nvcc: 90 is machine code and PTX, 90-real machine code, 90-virtual PTX.
+# CMAKE_CUDA_ARCHITECTURES as options of nvcc: 90 is machine code and PTX, 90-real machine code, 90-virtual PTX. A
+# project that adds this folder may have one of CMake's words for all of its own.
 function(dropkit_nvcc_architectures result)
   set(options "")
+  if(CMAKE_CUDA_ARCHITECTURES MATCHES "^(all|all-major|native)$")
+    set(${result} -arch=${CMAKE_CUDA_ARCHITECTURES} PARENT_SCOPE)
+    return()
+  endif()
   foreach(architecture ${CMAKE_CUDA_ARCHITECTURES})
     if(NOT architecture MATCHES "^([0-9]+[af]?)(-real|-virtual)?$")
       message(FATAL_ERROR "CMAKE_CUDA_ARCHITECTURES=${CMAKE_CUDA_ARCHITECTURES}: '${architecture}'; allowed: NUMBER, "
-                          "NUMBER-real and NUMBER-virtual, such as 90-real")
+                          "NUMBER-real and NUMBER-virtual, such as 90-real, or one of all, all-major, native")
     endif()
     set(number ${CMAKE_MATCH_1})
     if(NOT CMAKE_MATCH_2 STREQUAL "-virtual")
@@ -113,6 +118,7 @@ endif()
 if(NOT cuda_off)
   if(NOT CMAKE_CUDA_ARCHITECTURES)
     # Of these what nvcc knows; the last as PTX too, for cards that are not made yet.
+    set(CMAKE_CUDA_ARCHITECTURES "")
     foreach(number 75 80 90 100 120)
       if(known MATCHES "compute_${number}\n")
         list(APPEND CMAKE_CUDA_ARCHITECTURES ${number}-real)

@@ -119,3 +119,12 @@ def test_nvcc_that_does_not_work_turns_cuda_off_aloud(tmp_path):
     assert "DROPKIT_CUDA=ON, but" in said
     said = configure(tmp_path / "c", "-DCMAKE_CUDA_ARCHITECTURES=90-realy", check=False)
     assert "'90-realy'; allowed: NUMBER" in said
+
+
+def test_words_that_cmake_has_for_architectures_are_passed_on(tmp_path):
+    """A project's own CMAKE_CUDA_ARCHITECTURES reaches this folder when it is added."""
+    for word in ("all-major", "native"):
+        assert f", for {word}\n" in configure(tmp_path / word, f"-DCMAKE_CUDA_ARCHITECTURES={word}")
+        rules = (tmp_path / word / "build.ninja").read_text()
+        assert f" -arch={word} " in rules and "--generate-code" not in rules
+    assert ", for 75-real;" in configure(tmp_path / "off", "-DCMAKE_CUDA_ARCHITECTURES=OFF")
