@@ -2,8 +2,8 @@
 #
 # Sets dropkit_cuda_binaries, which the libraries of the core take in: kernels for DROPKIT_CUDA_ARCHITECTURES, and the
 # CUDA runtime. nvcc runs by rules of our own, not as CMake's language CUDA: with that, whoever links the static library would
-# have to find the runtime of the same toolkit. So the runtime is in the archive, all of its symbols hidden, and nothing
-# that uses dropkit, installed or along, need know of CUDA.
+# have to find the runtime of the same toolkit. So the runtime is in the library, its names are the library's own, and
+# who uses dropkit, installed or along, needs no CUDA, and may have one of its own.
 #
 # In: DROPKIT_CUDA, CMAKE_CUDA_COMPILER, CMAKE_CUDA_ARCHITECTURES, as CMake itself reads the latter two.
 set(cuda_off "")
@@ -51,22 +51,43 @@ function(dropkit_nvcc_architectures result)
   set(${result} "${options}" PARENT_SCOPE)
 endfunction()
 
-# The runtime's objects, out of its archive. A file with the path of what was unpacked saves doing it again.
-function(dropkit_unpack_cudart result)
+# The runtime's objects, out of its archive, and the names that they define for all (but for weak ones, which objects share).
+# A file with the path of what was unpacked saves doing it again.
+function(dropkit_unpack_cudart result_objects result_names)
   set(folder ${PROJECT_BINARY_DIR}/generated/cudart)
+  set(names ${folder}/names.txt)
   file(TIMESTAMP ${CUDART_STATIC} changed)
   set(stamp "${CUDART_STATIC} ${changed}")
   if(EXISTS ${folder}/stamp)
     file(READ ${folder}/stamp unpacked)
   endif()
-  if(NOT "${unpacked}" STREQUAL stamp)
+  if(NOT "${unpacked}" STREQUAL stamp OR NOT EXISTS ${names})
     file(REMOVE_RECURSE ${folder})
     file(MAKE_DIRECTORY ${folder})
     execute_process(COMMAND ${CMAKE_AR} x ${CUDART_STATIC} WORKING_DIRECTORY ${folder} COMMAND_ERROR_IS_FATAL ANY)
+    file(GLOB objects ${folder}/*.o)
+    execute_process(COMMAND ${CMAKE_NM} -g --defined-only -P ${objects} OUTPUT_VARIABLE defined COMMAND_ERROR_IS_FATAL ANY)
+    string(REGEX MATCHALL "[^ \n]+ [A-UX-Z] " strong "${defined}")
+    list(TRANSFORM strong REPLACE " . $" "")
+    list(JOIN strong "\n" strong)
+    file(WRITE ${names} "${strong}\n")
     file(WRITE ${folder}/stamp "${stamp}")
   endif()
   file(GLOB objects ${folder}/*.o)
-  set(${result} ${objects} PARENT_SCOPE)
+  set(${result_objects} ${objects} PARENT_SCOPE)
+  set(${result_names} ${names} PARENT_SCOPE)
+endfunction()
+
+# Kernels and runtime as one object that keeps the runtime's names to itself: who links the static library may have another
+# CUDA runtime, and would be given this one, or two of each name.
+function(dropkit_enclose_cudart result)
+  dropkit_unpack_cudart(cudart_objects names)
+  set(object ${PROJECT_BINARY_DIR}/generated/nvcc/cuda.o)
+  add_custom_command(OUTPUT ${object}
+    COMMAND ${CMAKE_LINKER} -r -o ${object} ${ARGN} ${cudart_objects}
+    COMMAND ${CMAKE_OBJCOPY} --localize-symbols=${names} ${object}
+    DEPENDS ${ARGN} ${cudart_objects} ${names} COMMENT "Enclosing the CUDA runtime" VERBATIM)
+  set(${result} ${object} PARENT_SCOPE)
 endfunction()
 
 function(dropkit_add_kernels result)
@@ -140,10 +161,9 @@ if(NOT cuda_off)
   message(STATUS "CUDA: nvcc ${nvcc_release}, for ${CMAKE_CUDA_ARCHITECTURES}")
   add_library(dropkit_cuda_objects OBJECT src/cuda/backend.cc)
   dropkit_add_kernels(cuda_kernels)
-  dropkit_unpack_cudart(cudart_objects)
-  set(dropkit_cuda_binaries ${cuda_kernels} ${cudart_objects})
+  dropkit_enclose_cudart(dropkit_cuda_binaries ${cuda_kernels})
   set_source_files_properties(${dropkit_cuda_binaries} PROPERTIES EXTERNAL_OBJECT ON GENERATED ON)
-  add_custom_target(dropkit_cuda_kernels DEPENDS ${cuda_kernels})  # once, although two libraries take them in
+  add_custom_target(dropkit_cuda_kernels DEPENDS ${dropkit_cuda_binaries})  # once, although two libraries take them in
 elseif(DROPKIT_CUDA STREQUAL "ON" AND NOT DROPKIT_SANITIZE)
   message(FATAL_ERROR "DROPKIT_CUDA=ON, but ${cuda_off}")
 else()

@@ -128,3 +128,11 @@ def test_words_that_cmake_has_for_architectures_are_passed_on(tmp_path):
         rules = (tmp_path / word / "build.ninja").read_text()
         assert f" -arch={word} " in rules and "--generate-code" not in rules
     assert ", for 75-real;" in configure(tmp_path / "off", "-DCMAKE_CUDA_ARCHITECTURES=OFF")
+
+
+def test_a_program_keeps_a_cuda_runtime_of_its_own(tmp_path):
+    """The library's answers nobody but the library, and the linker finds no name twice."""
+    program = tmp_path / "program"
+    run("cc", "-I", ROOT / "include", "-c", ROOT / "tests/other_cudart.c", "-o", tmp_path / "program.o")
+    run("c++", tmp_path / "program.o", os.environ["DROPKIT_LIB"], "-ldl", "-lrt", "-lpthread", "-o", program)
+    assert run(program).stdout.startswith("9000 77 9000 dropkit ")
