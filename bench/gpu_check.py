@@ -7,7 +7,8 @@
 
 Installs nothing and asks no network. Each step takes under 8 minutes: every command has a limit of its own, and what
 is left of the step's. FOLDER gets STEP.json and STEP.txt. Exit code 0 if all is well or there is no GPU, which is said;
-1 if something failed or a figure missed what is expected of it; 2 for a wrong command line. Needs Python 3.10 alone.
+1 if there is one that cannot be used, if something failed, or if a figure missed what is expected of it; 2 for a wrong
+command line. Needs Python 3.10 alone.
 """
 
 import argparse
@@ -79,7 +80,7 @@ class Step:
         self.report["checks"].append({"what": what, "value": value, "expected": allowed, "ok": bool(holds)})
 
     def finish(self, verdict=None):
-        failed = any(done["exit"] != 0 for done in self.report["commands"])
+        failed = any(done["exit"] != 0 for done in self.report["commands"] if done["name"] != "clocks")
         missed = not all(check["ok"] for check in self.report["checks"])
         nothing = {done["name"] for done in self.report["commands"]} <= {"card", "clocks"}
         found = "failed" if failed else "missed" if missed else "skipped" if nothing else "ok"
@@ -136,6 +137,13 @@ def why_no_card():
     return output.strip() if output.startswith("no GPU: skipped") else None
 
 
+def card_of_the_driver():
+    """The first card that the driver tells of, or None."""
+    smi = shutil.which("nvidia-smi")
+    code, output = finished([smi, "-L"], 60, os.environ) if smi else (1, "")
+    return next((line for line in output.splitlines() if line.startswith("GPU ")), None) if code == 0 else None
+
+
 def describe(step):
     step.run("card", HERE / "dropkit-gpu", "card", limit=60)
     smi = shutil.which("nvidia-smi")
@@ -143,6 +151,11 @@ def describe(step):
         step.run("clocks", smi, f"--query-gpu={QUERY}", "--format=csv", limit=60)
     else:
         step.skip("clocks: no nvidia-smi on this machine")
+
+
+def python_path():
+    """The bundle's package before what the caller's environment has: torch itself may be there."""
+    return os.pathsep.join(filter(None, (str(HERE / "python"), os.environ.get("PYTHONPATH"))))
 
 
 def why_no_torch():
@@ -174,7 +187,7 @@ def tests(step):
     if why:
         step.skip(f"tests of the package for torch: {why}")
     else:
-        step.run("torch", sys.executable, script, limit=180, PYTHONPATH=str(HERE / "python"))
+        step.run("torch", sys.executable, script, limit=180, PYTHONPATH=python_path())
 
 
 def sanitize(step):
@@ -193,7 +206,9 @@ def sanitize(step):
 def bench(step):
     results = (step.results or HERE) / "bench_cases.json"
     command = ["bench", "--backend", "cuda", "--cases", HERE / "gpu_cases.txt", "--json", results]
-    if step.run("bench", HERE / "dropkit-gpu", *command, limit=STEP_SECONDS):
+    results.unlink(missing_ok=True)
+    step.run("bench", HERE / "dropkit-gpu", *command, limit=STEP_SECONDS)
+    if results.is_file() and results.stat().st_size > 0:  # also where a case went wrong, which it says by its exit code
         judge_bench(step, json.loads(results.read_text()))
 
 
@@ -209,16 +224,16 @@ def judge_bench(step, report):
         step.check(line, value, allowed, row["trusted"] and (row["ratio"] <= ratio or row["us"] <= microseconds))
 
     for line, row in rows.items():
-        most = most_launches(line)
-        if row["kernels"] > most:
-            step.check(f"launches of {line}", row["kernels"], f"at most {most}", False)
+        most, launches = most_launches(row), row["kernels"] + row.get("other_nodes", 0)
+        if launches > most:
+            step.check(f"launches of {line}", launches, f"at most {most}", False)
 
 
-def most_launches(line):
-    """Of a call: what is drawn and applied takes two only where a gain waits for a count."""
-    spec, call = line.split()[0], line.split()[-1]
-    counts = not any(f"normalize={law}" in spec for law in ("expected", "asked", "none"))
-    return 2 if counts and call not in ("sample", "backward") else 1
+def most_launches(row):
+    """Of a call, fills and copies among them: what is drawn and applied takes two only where a gain waits for a count,
+    as the full line of the case says."""
+    call = row["line"].split()[-1]
+    return 2 if "normalize=kept" in row["case"] and call not in ("sample", "backward") else 1
 
 
 def peers(step):
@@ -228,12 +243,16 @@ def peers(step):
         return
     results = (step.results or HERE) / "peers_results.json"
     command = [sys.executable, HERE / "gpu_peers.py", "--json", results]
-    if step.run("peers", *command, limit=STEP_SECONDS, PYTHONPATH=str(HERE / "python")):
+    results.unlink(missing_ok=True)
+    step.run("peers", *command, limit=STEP_SECONDS, PYTHONPATH=python_path())
+    if results.is_file():  # also what was measured before it failed
         judge_peers(step, json.loads(results.read_text()))
 
 
 def judge_peers(step, report):
     for row in report["results"]:
+        if row["contestant"].startswith("dropkit") and "wrong" in row:
+            step.check(f"{row['contestant']} {row['shape']} {row['dtype']}", row["wrong"], "a time", False)
         if row["contestant"] not in FASTER or row["shape"] != SHAPE:
             continue
         allowed = f"at least {FASTER[row['contestant']]} times dropkit's time"
@@ -258,7 +277,10 @@ def main(arguments):
     why = why_no_card()
     if why:
         step.say(why)
-        return step.finish("skipped")
+        card = card_of_the_driver()
+        if card:  # a driver too old for the runtime, say: nothing was checked on a card that is there
+            step.say(f"but the driver has {card}")
+        return step.finish("failed" if card else "skipped")
     describe(step)
     STEPS[options.step](step)
     return step.finish()

@@ -11,7 +11,8 @@ list(REMOVE_ITEM cli_sources ${PROJECT_SOURCE_DIR}/cli/main.cc ${device_parts_so
 add_library(dropkit_cli_parts STATIC ${cli_sources} $<TARGET_OBJECTS:dropkit_device_parts> $<TARGET_OBJECTS:dropkit_device>)
 target_include_directories(dropkit_cli_parts PUBLIC ${PROJECT_SOURCE_DIR}
                            PRIVATE ${PROJECT_SOURCE_DIR}/src ${PROJECT_BINARY_DIR}/generated)
-target_link_libraries(dropkit_cli_parts PUBLIC dropkit CLI11::CLI11 nlohmann_json::nlohmann_json PNG::PNG ZLIB::ZLIB)
+target_link_libraries(dropkit_cli_parts PUBLIC ${device_libraries} dropkit CLI11::CLI11 nlohmann_json::nlohmann_json PNG::PNG
+                                               ZLIB::ZLIB)
 target_link_libraries(dropkit_cli_parts PRIVATE PkgConfig::CAIRO)
 add_dependencies(dropkit_cli_parts dropkit_commit)
 

@@ -2,8 +2,8 @@
 #
 # Sets dropkit_cuda_binaries, which the libraries of the core take in: kernels for DROPKIT_CUDA_ARCHITECTURES, and the
 # CUDA runtime. nvcc runs by rules of our own, not as CMake's language CUDA: with that, whoever links the static library would
-# have to find the runtime of the same toolkit. So the runtime is in the archive, all of its symbols hidden, and nothing
-# that uses dropkit, installed or along, need know of CUDA.
+# have to find the runtime of the same toolkit. So the runtime is in the library, its names are the library's own, and
+# who uses dropkit, installed or along, needs no CUDA, and may have one of its own.
 #
 # In: DROPKIT_CUDA, CMAKE_CUDA_COMPILER, CMAKE_CUDA_ARCHITECTURES, as CMake itself reads the latter two.
 set(cuda_off "")
@@ -27,13 +27,18 @@ function(dropkit_try_nvcc result)
   set(${result} "" PARENT_SCOPE)
 endfunction()
 
-# CMAKE_CUDA_ARCHITECTURES as options of nvcc: 90 is machine code and PTX, 90-real machine code, 90-virtual PTX.
+# CMAKE_CUDA_ARCHITECTURES as options of nvcc: 90 is machine code and PTX, 90-real machine code, 90-virtual PTX. A
+# project that adds this folder may have one of CMake's words for all of its own.
 function(dropkit_nvcc_architectures result)
   set(options "")
+  if(CMAKE_CUDA_ARCHITECTURES MATCHES "^(all|all-major|native)$")
+    set(${result} -arch=${CMAKE_CUDA_ARCHITECTURES} PARENT_SCOPE)
+    return()
+  endif()
   foreach(architecture ${CMAKE_CUDA_ARCHITECTURES})
     if(NOT architecture MATCHES "^([0-9]+[af]?)(-real|-virtual)?$")
       message(FATAL_ERROR "CMAKE_CUDA_ARCHITECTURES=${CMAKE_CUDA_ARCHITECTURES}: '${architecture}'; allowed: NUMBER, "
-                          "NUMBER-real and NUMBER-virtual, such as 90-real")
+                          "NUMBER-real and NUMBER-virtual, such as 90-real, or one of all, all-major, native")
     endif()
     set(number ${CMAKE_MATCH_1})
     if(NOT CMAKE_MATCH_2 STREQUAL "-virtual")
@@ -46,22 +51,43 @@ function(dropkit_nvcc_architectures result)
   set(${result} "${options}" PARENT_SCOPE)
 endfunction()
 
-# The runtime's objects, out of its archive. A file with the path of what was unpacked saves doing it again.
-function(dropkit_unpack_cudart result)
+# The runtime's objects, out of its archive, and the names that they define for all (but for weak ones, which objects share).
+# A file with the path of what was unpacked saves doing it again.
+function(dropkit_unpack_cudart result_objects result_names)
   set(folder ${PROJECT_BINARY_DIR}/generated/cudart)
+  set(names ${folder}/names.txt)
   file(TIMESTAMP ${CUDART_STATIC} changed)
   set(stamp "${CUDART_STATIC} ${changed}")
   if(EXISTS ${folder}/stamp)
     file(READ ${folder}/stamp unpacked)
   endif()
-  if(NOT "${unpacked}" STREQUAL stamp)
+  if(NOT "${unpacked}" STREQUAL stamp OR NOT EXISTS ${names})
     file(REMOVE_RECURSE ${folder})
     file(MAKE_DIRECTORY ${folder})
     execute_process(COMMAND ${CMAKE_AR} x ${CUDART_STATIC} WORKING_DIRECTORY ${folder} COMMAND_ERROR_IS_FATAL ANY)
+    file(GLOB objects ${folder}/*.o)
+    execute_process(COMMAND ${CMAKE_NM} -g --defined-only -P ${objects} OUTPUT_VARIABLE defined COMMAND_ERROR_IS_FATAL ANY)
+    string(REGEX MATCHALL "[^ \n]+ [A-UX-Z] " strong "${defined}")
+    list(TRANSFORM strong REPLACE " . $" "")
+    list(JOIN strong "\n" strong)
+    file(WRITE ${names} "${strong}\n")
     file(WRITE ${folder}/stamp "${stamp}")
   endif()
   file(GLOB objects ${folder}/*.o)
-  set(${result} ${objects} PARENT_SCOPE)
+  set(${result_objects} ${objects} PARENT_SCOPE)
+  set(${result_names} ${names} PARENT_SCOPE)
+endfunction()
+
+# Kernels and runtime as one object that keeps the runtime's names to itself: who links the static library may have another
+# CUDA runtime, and would be given this one, or two of each name.
+function(dropkit_enclose_cudart result)
+  dropkit_unpack_cudart(cudart_objects names)
+  set(object ${PROJECT_BINARY_DIR}/generated/nvcc/cuda.o)
+  add_custom_command(OUTPUT ${object}
+    COMMAND ${CMAKE_LINKER} -r -o ${object} ${ARGN} ${cudart_objects}
+    COMMAND ${CMAKE_OBJCOPY} --localize-symbols=${names} ${object}
+    DEPENDS ${ARGN} ${cudart_objects} ${names} COMMENT "Enclosing the CUDA runtime" VERBATIM)
+  set(${result} ${object} PARENT_SCOPE)
 endfunction()
 
 function(dropkit_add_kernels result)
@@ -113,6 +139,7 @@ endif()
 if(NOT cuda_off)
   if(NOT CMAKE_CUDA_ARCHITECTURES)
     # Of these what nvcc knows; the last as PTX too, for cards that are not made yet.
+    set(CMAKE_CUDA_ARCHITECTURES "")
     foreach(number 75 80 90 100 120)
       if(known MATCHES "compute_${number}\n")
         list(APPEND CMAKE_CUDA_ARCHITECTURES ${number}-real)
@@ -134,10 +161,9 @@ if(NOT cuda_off)
   message(STATUS "CUDA: nvcc ${nvcc_release}, for ${CMAKE_CUDA_ARCHITECTURES}")
   add_library(dropkit_cuda_objects OBJECT src/cuda/backend.cc)
   dropkit_add_kernels(cuda_kernels)
-  dropkit_unpack_cudart(cudart_objects)
-  set(dropkit_cuda_binaries ${cuda_kernels} ${cudart_objects})
+  dropkit_enclose_cudart(dropkit_cuda_binaries ${cuda_kernels})
   set_source_files_properties(${dropkit_cuda_binaries} PROPERTIES EXTERNAL_OBJECT ON GENERATED ON)
-  add_custom_target(dropkit_cuda_kernels DEPENDS ${cuda_kernels})  # once, although two libraries take them in
+  add_custom_target(dropkit_cuda_kernels DEPENDS ${dropkit_cuda_binaries})  # once, although two libraries take them in
 elseif(DROPKIT_CUDA STREQUAL "ON" AND NOT DROPKIT_SANITIZE)
   message(FATAL_ERROR "DROPKIT_CUDA=ON, but ${cuda_off}")
 else()

@@ -24,10 +24,12 @@ target_compile_features(dropkit_device_parts PUBLIC cxx_std_20)
 target_link_libraries(dropkit_device_parts PUBLIC CLI11::CLI11 nlohmann_json::nlohmann_json)
 add_dependencies(dropkit_device_parts dropkit_commit)
 
-# The device of the backend cuda. Its CUDA runtime is the one in the core.
+set(device_libraries "")
+# The device of the backend cuda. It has a CUDA runtime of its own, as every user of the library would.
 add_library(dropkit_device OBJECT cli/device/$<IF:$<BOOL:${dropkit_cuda_binaries}>,cuda,off>.cc)
 target_include_directories(dropkit_device PRIVATE ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/include)
 if(dropkit_cuda_binaries)
   target_include_directories(dropkit_device SYSTEM PRIVATE ${cuda_folder}/include)
+  set(device_libraries ${CUDART_STATIC})  # of who takes these objects in
 endif()
 target_compile_features(dropkit_device PRIVATE cxx_std_20)

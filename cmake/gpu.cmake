@@ -11,7 +11,7 @@ find_package(GTest REQUIRED)
 
 set_target_properties(torchlib PROPERTIES INTERFACE_LINK_OPTIONS "")
 add_library(dropkit_on_gpu INTERFACE)
-target_link_libraries(dropkit_on_gpu INTERFACE dropkit CLI11::CLI11 nlohmann_json::nlohmann_json)
+target_link_libraries(dropkit_on_gpu INTERFACE ${device_libraries} dropkit CLI11::CLI11 nlohmann_json::nlohmann_json)
 target_include_directories(dropkit_on_gpu INTERFACE ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/src)
 # Of libstdc++ what nobody calls asks for a later C library.
 target_link_options(dropkit_on_gpu INTERFACE -static-libstdc++ -static-libgcc -Wl,--gc-sections)

@@ -42,6 +42,10 @@ foreach(folder LIBDIR INCLUDEDIR)
   set(${pc_folder} "\${prefix}")
   cmake_path(APPEND ${pc_folder} ${CMAKE_INSTALL_${folder}})  # an absolute one replaces the prefix
 endforeach()
+set(pc_cuda_libraries "")
+if(dropkit_cuda_binaries)
+  set(pc_cuda_libraries " -ldl -lrt")
+endif()
 configure_file(${PROJECT_SOURCE_DIR}/cmake/dropkit.pc.in ${config_build}/dropkit.pc @ONLY)
 install(FILES ${config_build}/dropkit.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig COMPONENT development)
 

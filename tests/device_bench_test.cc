@@ -88,6 +88,19 @@ TEST(DeviceBenchTest, AWrongResultIsNotTimed) {
   }
 }
 
+// A card is at hand for minutes, so one wrong case does not cost the figures of the others.
+TEST(DeviceBenchTest, AWrongCaseIsNamedAndTheNextIsTimed) {
+  Flipping device(2400, 0);  // of the first case alone
+  const auto report = BenchOnDevice(
+      device, "cpu",
+      {ReadCase("dropout@0.3 3,5,40 f32 first forward"), ReadCase("dropout@0.3 3,5,48 f32 first forward")}, 0,
+      "a commit");
+  ASSERT_EQ(report["results"].size(), 1u);
+  EXPECT_EQ(report["results"][0]["line"], "dropout@0.3 3,5,48 f32 first forward");
+  ASSERT_EQ(report["wrong"].size(), 1u);
+  EXPECT_NE(report["wrong"][0]["reason"].get<std::string>().find("an output"), std::string::npos);
+}
+
 TEST(DeviceBenchTest, WhatDoesNotFitIsLeftOut) {
   const std::unique_ptr<cli::Device> host = cli::MakeHostDevice();
   const auto report =

@@ -380,8 +380,9 @@ TEST(EmulatedApplyNumbers, BitsBeyond32BitElements) {
   loop.step[2] = {kInner, 1, 1, 0, 0, 0, 0};
   const cuda::BitMap map = cuda::BitMapOf(loop);
   EXPECT_FALSE(map.narrow);
-  alignas(16) const uint64_t bits[1] = {0b010'110'001'101'011};
-  const cuda::GlobalMapped<int64_t> mapped(cuda::MaskVectors(bits, 1), map);
+  std::vector<uint64_t> bits(8);
+  bits[0] = 0b010'110'001'101'011;
+  const cuda::GlobalMapped<int64_t> mapped(cuda::MaskVectors(bits.data(), 1), map);
   cuda::ElementsJob job{};
   job.loop = loop;
   for (int i = 0; i < loop.dims; ++i) job.size[i] = cuda::Quotient::By(loop.step[i].size);

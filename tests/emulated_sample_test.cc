@@ -379,6 +379,26 @@ TEST(EmulatedSampleTest, WorkspaceIsAsked) {
   EXPECT_EQ(memory.threshold[0], 3u);  // nothing was written
 }
 
+// What a training step of a large network may spend on it.
+TEST(EmulatedSampleTest, WorkspaceIsSmall) {
+  emulated::SetMultiprocessors(132);
+  for (const char* line : {"dropblock:block=7", "dropout", "dropblock:block=7,over=plane", "dropout:over=plane"}) {
+    for (const Layout layout : {Layout::kChannelsFirst, Layout::kChannelsLast}) {
+      for (const View& x : {DenseView(nullptr, DType::kF32, 32, 256, {56, 56}, layout),
+                            DenseView(nullptr, DType::kF32, 32, 2048, {7, 7}, layout)}) {
+        Spec spec;
+        ASSERT_TRUE(ParseSpec(line, &spec).ok());
+        Exec exec;
+        exec.backend = "cuda";
+        size_t bytes = 0;
+        ASSERT_TRUE(ScratchBytes(spec, x, exec, &bytes).ok());
+        EXPECT_LE(bytes, size_t{4} << 20) << line << " " << x.size[0] << " " << x.channel_stride;
+      }
+    }
+  }
+  emulated::SetMultiprocessors(4);
+}
+
 TEST(EmulatedSampleTest, EmptyTensors) {
   Spec spec;
   ASSERT_TRUE(ParseSpec("dropblock:block=3", &spec).ok());

@@ -1,8 +1,8 @@
 """A build with nvcc: machine code for every architecture in the libraries, and a reason where there is no card. A build
 without: the core, and "built without CUDA".
 
-Needs nvcc (DROPKIT_NVCC), and the architectures that this build is for (DROPKIT_CUDA_ARCHITECTURES); no card. The header
-of a fat binary is not documented; its magic number and version are checked before it is read.
+Needs nvcc (DROPKIT_NVCC), and the architectures that this build is for (DROPKIT_CUDA_ARCHITECTURES); no card. The
+header of a fat binary is not documented; its magic number and version are checked before it is read.
 """
 
 import ctypes
@@ -119,3 +119,20 @@ def test_nvcc_that_does_not_work_turns_cuda_off_aloud(tmp_path):
     assert "DROPKIT_CUDA=ON, but" in said
     said = configure(tmp_path / "c", "-DCMAKE_CUDA_ARCHITECTURES=90-realy", check=False)
     assert "'90-realy'; allowed: NUMBER" in said
+
+
+def test_words_that_cmake_has_for_architectures_are_passed_on(tmp_path):
+    """A project's own CMAKE_CUDA_ARCHITECTURES reaches this folder when it is added."""
+    for word in ("all-major", "native"):
+        assert f", for {word}\n" in configure(tmp_path / word, f"-DCMAKE_CUDA_ARCHITECTURES={word}")
+        rules = (tmp_path / word / "build.ninja").read_text()
+        assert f" -arch={word} " in rules and "--generate-code" not in rules
+    assert ", for 75-real;" in configure(tmp_path / "off", "-DCMAKE_CUDA_ARCHITECTURES=OFF")
+
+
+def test_a_program_keeps_a_cuda_runtime_of_its_own(tmp_path):
+    """The library's answers nobody but the library, and the linker finds no name twice."""
+    program = tmp_path / "program"
+    run("cc", "-I", ROOT / "include", "-c", ROOT / "tests/other_cudart.c", "-o", tmp_path / "program.o")
+    run("c++", tmp_path / "program.o", os.environ["DROPKIT_LIB"], "-ldl", "-lrt", "-lpthread", "-o", program)
+    assert run(program).startswith("9000 77 9000 dropkit ")

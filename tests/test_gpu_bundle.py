@@ -143,6 +143,7 @@ echo "$@" >> "$FAKE/calls"
 if [ "$1" = bench ]; then
   while [ "$1" != --json ]; do shift; done
   cp "$FAKE/results.json" "$2"
+  exit "${FAKE_BENCH_EXIT:-0}"
 fi
 [ "$1" = check ] && exit "$FAKE_EXIT"
 echo "name                a card"
@@ -160,9 +161,9 @@ def machine(tmp_path):
     return tmp_path
 
 
-def run_step(machine, step, code=0, exit_of_check=0, path=None):
+def run_step(machine, step, code=0, exit_of_check=0, path=None, **environment):
     """(the report, the calls of dropkit-gpu)"""
-    environment = {"FAKE": str(machine), "FAKE_EXIT": str(exit_of_check), "PATH": path or os.environ["PATH"]}
+    environment |= {"FAKE": str(machine), "FAKE_EXIT": str(exit_of_check), "PATH": path or os.environ["PATH"]}
     command = [sys.executable, machine / "gpu_check.py", "--step", step, "--results", machine / "out"]
     run(*command, code=code, **environment)
     return json.loads((machine / "out" / f"{step}.json").read_text()), (machine / "calls").read_text().splitlines()
@@ -203,6 +204,46 @@ def test_the_step_bench_on_a_card(machine):
         assert report["verdict"] == verdict and len(report["checks"]) == len(gpu_check.EXPECTED)
 
 
+def test_a_wrong_case_does_not_cost_the_figures_of_the_others(machine):
+    first, *others = gpu_check.EXPECTED
+    (machine / "results.json").write_text(json.dumps({"results": [row(line) for line in others]}))
+    report, _ = run_step(machine, "bench", code=1, FAKE_BENCH_EXIT="1")
+    assert report["verdict"] == "failed"
+    assert [check["what"] for check in report["checks"] if not check["ok"]] == [first]
+    assert len(report["checks"]) == len(gpu_check.EXPECTED)
+
+
+def test_clocks_that_nobody_tells_are_no_failure(machine):
+    tool = machine / "bin" / "nvidia-smi"
+    tool.parent.mkdir()
+    tool.write_text("#!/bin/sh\necho no such field\nexit 9\n")
+    tool.chmod(0o755)
+    report, _ = run_step(machine, "tests", path=f"{tool.parent}:/usr/bin:/bin")
+    assert [done["exit"] for done in report["commands"] if done["name"] == "clocks"] == [9]
+    assert report["verdict"] == "ok"
+
+
+def test_a_card_that_cannot_be_used_is_not_skipped(machine):
+    """A driver that is too old for the runtime, for one."""
+    (machine / "dropkit-gpu").write_text("#!/bin/sh\necho 'no GPU: skipped (the driver is for CUDA 12.4)'\n")
+    (machine / "calls").touch()
+    tool = machine / "bin" / "nvidia-smi"
+    tool.parent.mkdir()
+    for said, code, verdict in (("GPU 0: a card (UUID: 1)", 1, "failed"), ("No devices were found", 0, "skipped")):
+        tool.write_text(f"#!/bin/sh\necho '{said}'\n")
+        tool.chmod(0o755)
+        report, _ = run_step(machine, "tests", code=code, path=f"{tool.parent}:/usr/bin:/bin")
+        assert report["verdict"] == verdict and report["commands"] == []
+
+
+def test_the_packages_that_the_caller_named_are_still_found(monkeypatch):
+    package = str(gpu_check.HERE / "python")
+    monkeypatch.setenv("PYTHONPATH", "/their/site")
+    assert gpu_check.python_path() == f"{package}:/their/site"
+    monkeypatch.delenv("PYTHONPATH")
+    assert gpu_check.python_path() == package
+
+
 def test_the_step_peers_without_a_torch_that_sees_the_card(machine):
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
@@ -237,7 +278,7 @@ def test_no_command_starts_when_the_time_is_up(tmp_path):
 
 
 def row(line, **values):
-    return {"line": line, "ratio": 1.0, "us": 50.0, "trusted": True, "kernels": 1} | values
+    return {"line": line, "case": line, "ratio": 1.0, "us": 50.0, "trusted": True, "kernels": 1} | values
 
 
 def test_what_is_expected_of_cases():
@@ -262,19 +303,21 @@ def test_what_is_expected_of_cases():
 
 
 def test_what_is_expected_of_launches():
-    counted, uncounted = "dropout@0.1 2,3 f32 first", "dropblock:block=3,normalize=asked@0.1 2,3,8,8 f32 last"
-    for line, most in [
-        (f"{counted} forward", 2),
-        (f"{counted} backward", 1),
-        (f"{counted} sample", 1),
-        (f"{uncounted} forward", 1),
-        (f"{uncounted} recompute", 1),
+    counted, uncounted = "dropblock:block=7,normalize=kept@0.1 2,3,8,8 f32", "dropout:normalize=expected@0.1 2,3 f32"
+    for case, call, most in [
+        (counted, "forward", 2),
+        (counted, "backward", 1),
+        (counted, "sample", 1),
+        (uncounted, "forward", 1),
+        (uncounted, "recompute", 1),
     ]:
-        for kernels in (most, most + 1):
+        line = f"{case.partition(':')[0]}@0.1 2,3,8,8 f32 first {call}"  # the defaults are in the full line alone
+        for kernels, others in ((most, 0), (most + 1, 0), (most, 1)):
             step = gpu_check.Step("bench", None)
-            gpu_check.judge_bench(step, {"results": [row(line, kernels=kernels)]})
+            rows = [row(line, case=f"{case} first {call}", kernels=kernels, other_nodes=others)]
+            gpu_check.judge_bench(step, {"results": rows})
             said = [check["what"] for check in step.report["checks"] if check["what"].startswith("launches")]
-            assert said == ([f"launches of {line}"] if kernels > most else [])
+            assert said == ([f"launches of {line}"] if kernels + others > most else [])
 
 
 def test_what_is_expected_of_peers():
@@ -318,6 +361,23 @@ def test_contestants_are_checked_and_timed_on_the_cpu(monkeypatch):
     rows = {row["contestant"]: row for row in report["results"]}
     assert rows.keys() == {"copy", "dropkit", *gpu_peers.CONTESTANTS}
     assert all(row["times_dropkit"] > 0 and row["pairs"] == 3 for row in rows.values()), rows
+
+
+def test_what_cannot_be_compiled_is_said_and_the_rest_is_timed(monkeypatch):
+    """Triton wants a C compiler and Python's headers, which a machine for running has not always."""
+
+    def no_compiler(function):
+        raise RuntimeError("Failed to find C compiler")
+
+    for name, value in (("PAIRS", 3), ("WARM_UP", 1), ("ROWS", 1), ("compiled", no_compiler)):
+        monkeypatch.setattr(gpu_peers, name, value)
+    report = gpu_peers.run(torch.device("cpu"), [(4, 16, 20, 20)], ["f32"])
+    wrong = {row["contestant"]: row["wrong"] for row in report["results"] if "wrong" in row}
+    assert wrong.keys() == {"dropkit_compiled", "torchvision_compiled"} and "C compiler" in str(wrong)
+    step = gpu_check.Step("peers", None)
+    gpu_check.judge_peers(step, report)
+    assert [check["ok"] for check in step.report["checks"]] == [False]
+    assert "dropkit_compiled" in step.report["checks"][0]["what"]
 
 
 @pytest.mark.parametrize(

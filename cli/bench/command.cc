@@ -9,6 +9,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <stdexcept>
 
 #include "cli/bench/case.h"
 #include "cli/bench/device_bench.h"
@@ -162,7 +163,9 @@ int RunOnCuda(const std::vector<Case>& cases, double seconds, const Options& opt
   }
   const Json report = bench::BenchOnDevice(*device, options.backend, cases, seconds, Commit());
   if (options.json) ReplaceFile(*options.json, report.dump(1) + "\n");
-  return 0;
+  if (report["wrong"].empty()) return 0;
+  throw std::runtime_error(std::to_string(report["wrong"].size()) + " of " + std::to_string(cases.size()) +
+                           " cases gave a wrong result; the table names them");
 }
 
 int RunBench(const Options& options) {

@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <functional>
 #include <new>
+#include <stdexcept>
 
 #include "cli/bench/device_setup.h"
 #include "cli/status.h"
@@ -130,7 +131,7 @@ Json BenchOnDevice(cli::Device& device, const std::string& backend, const std::v
                    const std::string& commit) {
   Json report = {{"build", BuildInfo()}, {"commit", commit}, {"backend", backend}};
   for (const auto& [name, value] : device.facts()) report["device"][name] = value;
-  report["results"] = report["left_out"] = Json::array();
+  report["results"] = report["left_out"] = report["wrong"] = Json::array();
   PrintHead(report);
   for (const Case& c : cases) {
     try {
@@ -139,6 +140,13 @@ Json BenchOnDevice(cli::Device& device, const std::string& backend, const std::v
     } catch (const std::bad_alloc&) {
       std::printf("| `%s` | left out: out of memory |\n", c.line.c_str());
       report["left_out"].push_back({{"line", c.line}, {"case", c.full}, {"reason", "out of memory"}});
+    } catch (const CLI::Error&) {
+      throw;  // the command line's
+    } catch (const std::runtime_error& error) {
+      std::printf("| `%s` | WRONG: %s |\n", c.line.c_str(), error.what());
+      std::fflush(stdout);
+      report["wrong"].push_back({{"line", c.line}, {"case", c.full}, {"reason", error.what()}});
+      if (device.lost()) break;
     }
   }
   return report;

@@ -12,8 +12,8 @@
 namespace dropkit::bench {
 
 // Checks and times each case for so many seconds at least, a way of timing, and prints it as a row of a Markdown table
-// under the device's facts. What there is no memory for is named and left out; a wrong result throws
-// std::runtime_error, before anything of that case is timed.
+// under the device's facts. What there is no memory for is named and left out. A wrong result is not timed: the case is
+// named in "wrong", and the next one's turn comes, unless an error left the device unusable.
 nlohmann::ordered_json BenchOnDevice(cli::Device& device, const std::string& backend, const std::vector<Case>& cases,
                                      double seconds, const std::string& commit);
 

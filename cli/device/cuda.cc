@@ -1,8 +1,9 @@
 // The first CUDA device, by the runtime's own functions; no kernel is launched here.
-// Delays are fills: one of many times the level-2 cache evicts what is there, many of a few bytes leave it alone.
+// Delays: a fill of many times the level-2 cache evicts what is there; a wait of the host's leaves it alone.
 #include <cuda_runtime.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <fstream>
 #include <new>
@@ -13,9 +14,15 @@
 namespace dropkit::cli {
 namespace {
 
-constexpr size_t kEvictTimes = 4;  // of the cache's size
-constexpr size_t kSmallFill = size_t{1} << 16;
-constexpr int kSmallFills = 60;  // some 2 us each: longer than it takes to enqueue a call
+constexpr size_t kEvictTimes = 4;                       // of the cache's size
+constexpr auto kWait = std::chrono::microseconds(200);  // longer than it takes to enqueue a call
+
+// On a thread of the driver's, while the stream waits.
+void Wait(void*) {
+  const auto end = std::chrono::steady_clock::now() + kWait;
+  while (std::chrono::steady_clock::now() < end) {
+  }
+}
 
 void Expect(cudaError_t error, const char* what) {
   if (error == cudaSuccess) return;
@@ -113,14 +120,14 @@ class CudaCard : public Device {
   bool lost() const override { return lost_; }
 
   void Delay(Caches caches) override {
-    const size_t wanted = caches == Caches::kEvicted ? kEvictTimes * L2Bytes() : kSmallFill;
+    if (caches != Caches::kEvicted) return Expect(cudaLaunchHostFunc(stream_, Wait, nullptr), "cudaLaunchHostFunc");
+    const size_t wanted = kEvictTimes * L2Bytes();
     if (delay_bytes_ < wanted) {
       Free(delay_);
       delay_ = Allocate(wanted);
       delay_bytes_ = wanted;
     }
-    for (int i = 0; i < (caches == Caches::kEvicted ? 1 : kSmallFills); ++i)
-      Expect(cudaMemsetAsync(delay_, 0, wanted, stream_), "cudaMemset");
+    Expect(cudaMemsetAsync(delay_, 0, wanted, stream_), "cudaMemset");
   }
   void Mark(int mark) override { Expect(cudaEventRecord(events_[mark], stream_), "cudaEventRecord"); }
   double SecondsBetween(int from, int to) override {

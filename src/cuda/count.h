@@ -37,6 +37,10 @@ DROPKIT_DEVICE_CALL uint64_t StampOf(const Counting& counting, const Drawn& draw
   return (words.word[0] | uint64_t{words.word[1]} << 32 | 1u) << kStampShift;
 }
 
+// Slots are read and written as volatile: a compiler may move other accesses over a fence that it sees no use of.
+DROPKIT_DEVICE void WriteSlot(uint64_t* slot, uint64_t value) { *static_cast<volatile uint64_t*>(slot) = value; }
+DROPKIT_DEVICE uint64_t ReadSlot(const uint64_t* slot) { return *static_cast<const volatile uint64_t*>(slot); }
+
 // The count of unit `n` (tensor, sample) or of plane (n, c), for all that share it; `lane` of `lanes` threads.
 DROPKIT_DEVICE void StoreKept(const Counting& counting, const Pieces& pieces, int64_t n, int64_t c, int64_t kept,
                               unsigned lane, unsigned lanes) {
@@ -118,7 +122,7 @@ DROPKIT_DEVICE bool SumSlots(const Counting& counting, const Pieces& pieces, int
     for (int i = 0; i < kAtOnce; ++i) {
       const int64_t p = end - i * lanes;
       const bool leads = p * pieces.piece_bits >= first;  // the unit is its piece's first
-      slot[i] = p >= p0 ? __ldcg(counting.slots + p * 2 + (leads ? 0 : 1)) : stamp;
+      slot[i] = p >= p0 ? ReadSlot(counting.slots + p * 2 + (leads ? 0 : 1)) : stamp;
     }
     bool missing = false;
     DROPKIT_UNROLL
@@ -140,7 +144,7 @@ DROPKIT_DEVICE void CountUnit(const Counting& counting, const Pieces& pieces, in
   int64_t kept = Team::Sum(CountPart<Team>(bits, Most(first, begin) - begin, Least(last + 1, end) - begin));
   if (first < begin || last >= end) {
     if (Team::Lane() == 0) {
-      *slot = stamp | static_cast<uint64_t>(kept);
+      WriteSlot(slot, stamp | static_cast<uint64_t>(kept));
       __threadfence();
     }
     Team::Meet();  // all read after the fence
@@ -181,14 +185,14 @@ DROPKIT_DEVICE void CountInterleaved(const Counting& counting, const Pieces& pie
     }
     bool complete = first == sample && stop == sample + sample_bits;
     if (!complete) {
-      counting.slots[(piece * 2 + (n == n0 ? 0 : 1)) * channels + c] = stamp | static_cast<uint64_t>(kept);
+      WriteSlot(counting.slots + (piece * 2 + (n == n0 ? 0 : 1)) * channels + c, stamp | static_cast<uint64_t>(kept));
       __threadfence();
       complete = true;
       kept = 0;
       const int64_t p0 = Divide(sample, pieces.piece_bits), p1 = Divide(sample + sample_bits - 1, pieces.piece_bits);
       for (int64_t p = p1; complete && p >= p0; --p) {
         const bool leads = Divide(p * pieces.piece_bits, sample_bits) == n;
-        const uint64_t slot = __ldcg(counting.slots + (p * 2 + (leads ? 0 : 1)) * channels + c);
+        const uint64_t slot = ReadSlot(counting.slots + (p * 2 + (leads ? 0 : 1)) * channels + c);
         complete = (slot ^ stamp) >> kStampShift == 0;
         kept += static_cast<int64_t>(slot & ((1u << kStampShift) - 1));
       }
@@ -199,7 +203,8 @@ DROPKIT_DEVICE void CountInterleaved(const Counting& counting, const Pieces& pie
 
 // The whole block.
 DROPKIT_DEVICE_CALL void CountPiece(const Counting& counting, const Pieces& pieces, int64_t piece, int64_t begin,
-                                    int64_t end, const uint32_t* bits, uint64_t stamp) {
+                                    int64_t end, uint64_t stamp) {
+  const uint32_t* bits = Memory().bits;
   if (counting.channels > 1) return CountInterleaved(counting, pieces, piece, begin, end, bits, stamp);
   CountRuns(counting, pieces, piece, begin, end, bits, stamp);
 }

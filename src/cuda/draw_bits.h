@@ -17,11 +17,19 @@ namespace dropkit::cuda {
 inline constexpr int kTilesAtOnce = 32;
 inline constexpr int kTileWords32 = kTileLanes / 32;
 
-struct DrawMemory {  // shared
-  uint32_t out[kMostPieceBits / 32];
-  uint32_t rows[kMostRowWords];
+inline constexpr int kOutWords = kMostPieceBits / 32;
+
+struct DrawMemory {
+  uint32_t bits[kOutWords + kMostRowWords];  // of the range; then those of rows
   uint32_t fired[kTilesAtOnce * kTileWords32];
 };
+
+// The block's. Every function names it itself: of a pointer that it is given nvcc does not know that it is to shared
+// memory, and takes twice as long over it.
+DROPKIT_DEVICE DrawMemory& Memory() {
+  __shared__ DrawMemory memory;
+  return memory;
+}
 
 DROPKIT_DEVICE int64_t Least(int64_t a, int64_t b) { return a < b ? a : b; }
 DROPKIT_DEVICE int64_t Most(int64_t a, int64_t b) { return a < b ? b : a; }
@@ -30,16 +38,15 @@ DROPKIT_DEVICE void FillWords(uint32_t* words, int64_t count, uint32_t value) {
   for (int64_t i = threadIdx.x; i < count; i += blockDim.x) words[i] = value;
 }
 
-// What is drawn at once into `buffer`: bits [begin, end) of the mask, or (rows) channels [c0, c1) x positions [q0, q1)
-// of sample n.
+// What is drawn at once: bits [begin, end) of the mask from the memory's first bit on, or (rows) channels [c0, c1) x
+// positions [q0, q1) of sample n.
 struct Part {
-  uint32_t* buffer;
   int64_t begin, end;
   int64_t n, c0, c1, q0, q1;
   int row_words;
 };
 
-// Position q of a plane is bit base + q of the part's buffer, for q in [lo, hi).
+// Position q of a plane is bit base + q of the memory's bits, for q in [lo, hi).
 struct Window {
   int64_t base, lo, hi;
 };
@@ -47,7 +54,7 @@ struct Window {
 DROPKIT_DEVICE Window WindowOf(const Pieces& pieces, const Part& part, int64_t n, int64_t c) {
   if (pieces.interleaved) {
     if (c < part.c0 || c >= part.c1) return {0, 0, 0};
-    return {(c - part.c0) * part.row_words * 32 - part.q0, part.q0, part.q1};
+    return {32 * (kOutWords + (c - part.c0) * part.row_words) - part.q0, part.q0, part.q1};
   }
   const int64_t base = n * pieces.sample_bits + c * pieces.map_bits - part.begin;
   return {base, Most(0, -base), Least(pieces.map_bits, part.end - part.begin - base)};
@@ -122,24 +129,24 @@ DROPKIT_DEVICE Tile TileAt(const Field& field, const Part& part, const Tiles& ti
 
 // ---------------------------------------------------------------- from fired lanes to cleared bits
 
-DROPKIT_DEVICE void ClearRun(uint32_t* buffer, int64_t begin, int64_t end) {
+DROPKIT_DEVICE void ClearRun(int64_t begin, int64_t end) {
   while (begin < end) {
     const int64_t stop = Least(end, (begin | 31) + 1);
     const uint32_t bits = static_cast<uint32_t>(LowMask(stop - begin)) << (begin & 31);
-    atomicAnd(buffer + (begin >> 5), ~bits);
+    atomicAnd(Memory().bits + (begin >> 5), ~bits);
     begin = stop;
   }
 }
 
 // Clears bit base + i for each bit i of `drops` in [lo, hi), of which no other is set.
-DROPKIT_DEVICE void ClearWord(uint32_t* buffer, int64_t base, uint32_t drops, int64_t lo, int64_t hi) {
+DROPKIT_DEVICE void ClearWord(int64_t base, uint32_t drops, int64_t lo, int64_t hi) {
   if (lo > 0) drops = lo < 32 ? drops >> lo << lo : 0;
   if (hi < 32) drops = hi > 0 ? drops & static_cast<uint32_t>(LowMask(hi)) : 0;
   if (drops == 0) return;
   const int shift = static_cast<int>(base & 31);
   const uint32_t here = drops << shift, carried = shift == 0 ? 0 : drops >> (32 - shift);
-  if (here != 0) atomicAnd(buffer + (base >> 5), ~here);
-  if (carried != 0) atomicAnd(buffer + (base >> 5) + 1, ~carried);
+  if (here != 0) atomicAnd(Memory().bits + (base >> 5), ~here);
+  if (carried != 0) atomicAnd(Memory().bits + (base >> 5) + 1, ~carried);
 }
 
 // The place of a lane's block: its centre, drawn or counted, on each axis.
@@ -180,7 +187,7 @@ DROPKIT_DEVICE_CALL void ClearBlock(const Field& field, const Drawn& drawn, cons
     for (int64_t j = first[1] + share.first; j < last[1]; j += share.step) {
       const int64_t row = (i * field.axis[1].size + j) * field.axis[2].size;
       const int64_t begin = Most(window.lo, row + first[2]), end = Least(window.hi, row + last[2]);
-      ClearRun(part.buffer, window.base + begin, window.base + end);
+      ClearRun(window.base + begin, window.base + end);
     }
   }
 }
@@ -193,14 +200,14 @@ DROPKIT_DEVICE void SpreadWord(const Field& field, const Drawn& drawn, const Pie
     for (; fired != 0; fired &= fired - 1) ClearBlock(field, drawn, pieces, part, n, lane + __ffs(fired) - 1, share);
   } else if (!pieces.interleaved) {
     const int64_t base = n * pieces.sample_bits + lane - part.begin;
-    ClearWord(part.buffer, base, fired, -base, part.end - part.begin - base);
+    ClearWord(base, fired, -base, part.end - part.begin - base);
   } else {
     while (fired != 0) {  // a run of lanes of one channel after the other
       const int64_t channel = Divide(lane, field.plan.lanes_per_channel);
       const int64_t position = lane - channel * field.plan.lanes_per_channel;
       const int64_t run = Least(32, field.plan.lanes_per_channel - position);
       const Window window = WindowOf(pieces, part, n, channel);
-      ClearWord(part.buffer, window.base + position, fired, window.lo - position, Least(run, window.hi - position));
+      ClearWord(window.base + position, fired, window.lo - position, Least(run, window.hi - position));
       fired = run < 32 ? fired >> run : 0;
       lane += run;
     }
@@ -246,7 +253,8 @@ DROPKIT_DEVICE uint32_t GivenWord(const Field& field, int64_t n, int64_t lane) {
 // The marked lanes of `count` tiles from `first` on, as words: some threads draw groups of the digit part, others tiles
 // of the overlay. The whole block; ready when it returns.
 DROPKIT_DEVICE void DrawWords(const Field& field, const Drawn& drawn, const Part& part, const Tiles& tiles,
-                              int64_t first, int count, uint32_t* words) {
+                              int64_t first, int count) {
+  uint32_t* words = Memory().fired;
   const LaneLaw& law = drawn.law();
   constexpr int kGroups = kTileLanes / 128;
   FillWords(words, count * kTileWords32, 0);
@@ -274,7 +282,8 @@ DROPKIT_DEVICE void DrawWords(const Field& field, const Drawn& drawn, const Part
 }
 
 DROPKIT_DEVICE void SpreadWords(const Field& field, const Drawn& drawn, const Pieces& pieces, const Part& part,
-                                const Tiles& tiles, int64_t first, int count, const uint32_t* words) {
+                                const Tiles& tiles, int64_t first, int count) {
+  const uint32_t* words = Memory().fired;
   const LaneLaw& law = drawn.law();
   const int threads = ThreadsOfTask(field, count * kTileWords32);
   const Share share = {static_cast<int>(threadIdx.x % threads), threads};
@@ -294,8 +303,7 @@ DROPKIT_DEVICE void SpreadWords(const Field& field, const Drawn& drawn, const Pi
 }
 
 // The part's bits, which are all set. The whole block; ready when it returns.
-DROPKIT_DEVICE_CALL void DropInPart(const Field& field, const Drawn& drawn, const Pieces& pieces, const Part& part,
-                                    uint32_t* words) {
+DROPKIT_DEVICE_CALL void DropInPart(const Field& field, const Drawn& drawn, const Pieces& pieces, const Part& part) {
   const LaneLaw& law = drawn.law();
   const Tiles tiles = TilesFor(field, pieces, part);
   if (!field.given && law.none) return;
@@ -307,8 +315,8 @@ DROPKIT_DEVICE_CALL void DropInPart(const Field& field, const Drawn& drawn, cons
   const bool draws = !field.given && !law.all;
   for (int64_t first = 0; first < tiles.count; first += kTilesAtOnce) {
     const int count = static_cast<int>(Least(kTilesAtOnce, tiles.count - first));
-    if (draws) DrawWords(field, drawn, part, tiles, first, count, words);
-    SpreadWords(field, drawn, pieces, part, tiles, first, count, words);
+    if (draws) DrawWords(field, drawn, part, tiles, first, count);
+    SpreadWords(field, drawn, pieces, part, tiles, first, count);
     __syncthreads();
   }
 }
@@ -339,66 +347,64 @@ DROPKIT_DEVICE void SetWord(uint32_t* out, int64_t length, int64_t base, uint32_
 }
 
 // The rows of `part` into the bits [begin, end) of the mask, which are all clear.
-DROPKIT_DEVICE void Interleave(const Pieces& pieces, const Part& part, int64_t begin, int64_t end, uint32_t* out) {
+DROPKIT_DEVICE void Interleave(const Pieces& pieces, const Part& part, int64_t begin, int64_t end) {
   const int channels = static_cast<int>(part.c1 - part.c0), positions = static_cast<int>(part.q1 - part.q0);
   const int groups = (channels + 31) / 32, columns = (positions + 31) / 32;
   const unsigned lane = threadIdx.x % 32;
   for (int square = threadIdx.x / 32; square < groups * columns; square += blockDim.x / 32) {
     const int column = square / groups, channel = square % groups * 32;
     const int row = channel + static_cast<int>(lane), position = column * 32 + static_cast<int>(lane);
-    uint32_t keeps = row < channels ? part.buffer[row * part.row_words + column] : 0;
+    uint32_t keeps = row < channels ? Memory().bits[kOutWords + row * part.row_words + column] : 0;
     keeps = Transpose(keeps, lane);
     if (position >= positions) continue;  // after the shuffles, which all lanes need
     const int64_t bit = part.n * pieces.sample_bits + (part.q0 + position) * pieces.channels + part.c0 + channel;
-    SetWord(out, end - begin, bit - begin, keeps);
+    SetWord(Memory().bits, end - begin, bit - begin, keeps);
   }
 }
 
-// Channels [c0, c1) x positions [q0, q1) of sample n, as rows and then into `memory->out`.
+// Channels [c0, c1) x positions [q0, q1) of sample n, as rows and then into the memory's first bits.
 DROPKIT_DEVICE_CALL void DrawRows(const Field& field, const Drawn& drawn, const Pieces& pieces, Part part,
-                                  int64_t begin, int64_t end, DrawMemory* memory) {
-  part.buffer = memory->rows;
+                                  int64_t begin, int64_t end) {
   part.row_words = static_cast<int>((part.q1 - part.q0 + 31) / 32) | 1;
-  FillWords(memory->rows, (part.c1 - part.c0) * part.row_words, ~0u);
+  FillWords(Memory().bits + kOutWords, (part.c1 - part.c0) * part.row_words, ~0u);
   __syncthreads();
-  DropInPart(field, drawn, pieces, part, memory->fired);
-  Interleave(pieces, part, begin, end, memory->out);
+  DropInPart(field, drawn, pieces, part);
+  Interleave(pieces, part, begin, end);
   __syncthreads();
 }
 
-// Bits [begin, end) of sample n, which the range [from, to) of `memory->out` holds: whole rows, or where there are more
+// Bits [begin, end) of sample n, which the range [from, to) of the memory holds: whole rows, or where there are more
 // channels than rows, one position's channels after another's.
 DROPKIT_DEVICE void DrawInterleaved(const Field& field, const Drawn& drawn, const Pieces& pieces, int64_t n,
-                                    int64_t begin, int64_t end, int64_t from, int64_t to, DrawMemory* memory) {
+                                    int64_t begin, int64_t end, int64_t from, int64_t to) {
   const int64_t first = begin - n * pieces.sample_bits, last = end - 1 - n * pieces.sample_bits;
   const int64_t q0 = Divide(first, pieces.channels), q1 = Divide(last, pieces.channels) + 1;
-  const Part part = {nullptr, 0, 0, n, 0, pieces.channels, q0, q1, 0};
-  if (pieces.channels <= kMostRowWords) return DrawRows(field, drawn, pieces, part, from, to, memory);
+  const Part part = {0, 0, n, 0, pieces.channels, q0, q1, 0};
+  if (pieces.channels <= kMostRowWords) return DrawRows(field, drawn, pieces, part, from, to);
   for (int64_t q = q0; q < q1; ++q) {
     Part piece = part;
     piece.c0 = Most(0, first - q * pieces.channels);
     piece.c1 = Least(pieces.channels, last + 1 - q * pieces.channels);
     piece.q0 = q;
     piece.q1 = q + 1;
-    DrawRows(field, drawn, pieces, piece, from, to, memory);
+    DrawRows(field, drawn, pieces, piece, from, to);
   }
 }
 
-// Bits [begin, end) of the mask, at most pieces.most_bits, into memory->out from its bit 0 on; bits past them in the
-// last word are unspecified. The whole block; ready when it returns.
+// Bits [begin, end) of the mask, at most pieces.most_bits, into the memory's bits from the first on; bits past them in
+// the last word are unspecified. The whole block; ready when it returns.
 DROPKIT_DEVICE_CALL void DrawBits(const Field& field, const Drawn& drawn, const Pieces& pieces, int64_t begin,
-                                  int64_t end, DrawMemory* memory) {
-  FillWords(memory->out, (end - begin + 31) / 32, pieces.interleaved ? 0 : ~0u);
+                                  int64_t end) {
+  FillWords(Memory().bits, (end - begin + 31) / 32, pieces.interleaved ? 0 : ~0u);
   __syncthreads();
   if (!pieces.interleaved) {
-    const Part part = {memory->out, begin, end, 0, 0, 0, 0, 0, 0};
-    return DropInPart(field, drawn, pieces, part, memory->fired);
+    const Part part = {begin, end, 0, 0, 0, 0, 0, 0};
+    return DropInPart(field, drawn, pieces, part);
   }
   const int64_t n1 = Divide(end - 1, pieces.sample_bits);
   for (int64_t n = Divide(begin, pieces.sample_bits); n <= n1; ++n) {
     const int64_t sample = n * pieces.sample_bits;
-    DrawInterleaved(field, drawn, pieces, n, Most(begin, sample), Least(end, sample + pieces.sample_bits), begin, end,
-                    memory);
+    DrawInterleaved(field, drawn, pieces, n, Most(begin, sample), Least(end, sample + pieces.sample_bits), begin, end);
   }
 }
 

@@ -37,13 +37,14 @@ struct Elements {
 
 // Bits of the mask in shared memory, from bit `begin` on.
 struct SharedBits {
-  const uint32_t* bits;
   int64_t begin;
+  int first_word = 0;  // of the block's memory
   DROPKIT_DEVICE uint32_t Load(int64_t bit, int count, bool) const {
     const int64_t at = bit - begin;
     const int shift = static_cast<int>(at & 31);
-    uint64_t wide = bits[at >> 5];
-    if (shift + count > 32) wide |= uint64_t{bits[(at >> 5) + 1]} << 32;
+    const uint32_t* words = Memory().bits + first_word + (at >> 5);
+    uint64_t wide = words[0];
+    if (shift + count > 32) wide |= uint64_t{words[1]} << 32;
     return static_cast<uint32_t>(wide >> shift) & ((1u << count) - 1);
   }
   DROPKIT_DEVICE uint32_t Keep(int64_t e, int count) const { return Load(e, count, false); }  // element e has bit e
@@ -91,30 +92,29 @@ DROPKIT_DEVICE_CALL double GainFor(const Field& field, const Drawn& drawn, const
   return gain;
 }
 
-// A bit for each of elements [begin, end) into `bits`, from those of the mask that the range shares.
+// A bit for each of elements [begin, end), where rows are, from those of the mask that the range shares.
 template <typename Number>
-DROPKIT_DEVICE void SpreadOverElements(const Mapped<SharedBits, Number>& shared, int64_t begin, int64_t end,
-                                       uint32_t* bits) {
+DROPKIT_DEVICE void SpreadOverElements(const Mapped<SharedBits, Number>& shared, int64_t begin, int64_t end) {
   for (int64_t word = threadIdx.x; word * 32 < end - begin; word += blockDim.x) {
     uint32_t keeps = 0;
     for (int i = 0; i < 4; ++i) {
       const int64_t first = begin + word * 32 + i * 8;
       if (first < end) keeps |= shared.Keep(first, static_cast<int>(Least(8, end - first))) << i * 8;
     }
-    bits[word] = keeps;
+    Memory().bits[kOutWords + word] = keeps;
   }
 }
 
-// The keep bits of elements [begin, end) into memory->rows. The whole block; ready when it returns.
+// The keep bits of elements [begin, end) where rows are. The whole block; ready when it returns.
 DROPKIT_DEVICE_CALL void DrawForElements(const MaskWriter& writer, const Drawn& drawn, const Elements& elements,
-                                         int64_t begin, int64_t end, DrawMemory* memory) {
+                                         int64_t begin, int64_t end) {
   const BitRange range = BitsOf(elements.loop, begin, end);
-  DrawBits(writer.field, drawn, writer.pieces, range.begin, range.end, memory);
-  const SharedBits bits = {memory->out, range.begin};
+  DrawBits(writer.field, drawn, writer.pieces, range.begin, range.end);
+  const SharedBits bits = {range.begin};
   if (elements.map.narrow) {
-    SpreadOverElements(Mapped<SharedBits, uint32_t>(bits, elements.map), begin, end, memory->rows);
+    SpreadOverElements(Mapped<SharedBits, uint32_t>(bits, elements.map), begin, end);
   } else {
-    SpreadOverElements(Mapped<SharedBits, int64_t>(bits, elements.map), begin, end, memory->rows);
+    SpreadOverElements(Mapped<SharedBits, int64_t>(bits, elements.map), begin, end);
   }
   __syncthreads();
 }
@@ -127,18 +127,19 @@ DROPKIT_DEVICE void TaskAt(const MaskWriter& writer, const Elements& elements, i
   *end = elements.has_own_bits ? Least(*begin + writer.pieces.piece_bits, writer.pieces.num_bits) : *begin;
 }
 
-// Draws the mask's piece number `i` into memory->out, or, past those, the bits of elements [begin, end) into
-// memory->rows.
+// Draws the mask's piece number `i`, or, past those, the bits of elements [begin, end) where rows are.
 DROPKIT_DEVICE_CALL void DrawTask(const MaskWriter& writer, const Drawn& drawn, const Elements& elements,
-                                  uint64_t stamp, int64_t i, int64_t begin, int64_t end, DrawMemory* memory) {
-  if (i < writer.pieces.count) return WritePiece(writer, drawn, stamp, i, memory);
-  if (begin < end) DrawForElements(writer, drawn, elements, begin, end, memory);
+                                  uint64_t stamp, int64_t i, int64_t begin, int64_t end) {
+  if (i < writer.pieces.count) {
+    WritePiece(writer, drawn, stamp, i);
+  } else if (begin < end) {
+    DrawForElements(writer, drawn, elements, begin, end);
+  }
 }
 
 template <typename T>
 __global__ void __launch_bounds__(kBlockThreads, kDrawingBlocks)
     DropKernel(const __grid_constant__ MaskWriter writer, const __grid_constant__ Elements elements) {
-  __shared__ DrawMemory memory;
   __shared__ Drawn drawn;
   PrepareDrawn(writer.field, &drawn);
   StoreThreshold(writer, drawn);
@@ -149,9 +150,8 @@ __global__ void __launch_bounds__(kBlockThreads, kDrawingBlocks)
     int64_t begin, end;
     TaskAt(writer, elements, i, &begin, &end);
     Prefetch(x, begin, end);  // x arrives while bits are drawn
-    DrawTask(writer, drawn, elements, stamp, i, begin, end, &memory);
-    // Chosen here, where the compiler knows that it is shared memory.
-    const SharedBits bits = {i < writer.pieces.count ? memory.out : memory.rows, begin};
+    DrawTask(writer, drawn, elements, stamp, i, begin, end);
+    const SharedBits bits = {begin, i < writer.pieces.count ? 0 : kOutWords};
     ApplyRange(x, static_cast<T*>(elements.y), begin, end, maps, bits);
     __syncthreads();
   }

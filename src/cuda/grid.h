@@ -3,7 +3,7 @@
 //
 // Kernels keep to: __global__, DROPKIT_DEVICE, __launch_bounds__, __shared__ (static arrays of plain types), the .x of
 // threadIdx, blockIdx, blockDim and gridDim, __syncthreads, __syncwarp, __shfl_sync, __shfl_xor_sync, __shfl_down_sync,
-// __ballot_sync, atomicAnd, atomicOr and atomicAdd, __threadfence, __ldcg, __popc, __popcll, __ffs, __ffsll, uint4. A
+// __ballot_sync, atomicAnd, atomicOr and atomicAdd, __threadfence, __popc, __popcll, __ffs, __ffsll, uint4. A
 // block is any multiple of 32 threads, so loops stride by blockDim.x.
 #ifndef DROPKIT_SRC_CUDA_GRID_H_
 #define DROPKIT_SRC_CUDA_GRID_H_

@@ -109,7 +109,7 @@ inline BitMap BitMapOf(const Loop& loop) {
 template <bool kStraddles>
 class GlobalDirect {
  public:
-  static constexpr int kBlocksAtOnce = 4;  // of a multiprocessor, at least: what leaves enough registers to spill none
+  static constexpr int kBlocksAtOnce = 3;  // of a multiprocessor, at least: what leaves enough registers to spill none
   DROPKIT_DEVICE GlobalDirect(const MaskVectors& mask, const BitMap&) : mask_(mask) {}
   DROPKIT_DEVICE uint32_t Keep(int64_t e, int count) const { return mask_.Load(e, count, !kStraddles); }
 

@@ -29,7 +29,8 @@ int Blocks(int64_t pieces);
 inline constexpr int kDrawingBlocks = 4;
 
 // The piece's words of the mask, from shared memory, 128 bits at once where the mask allows.
-DROPKIT_DEVICE_CALL void StorePiece(const MaskWriter& writer, int64_t begin, int64_t end, uint32_t* out) {
+DROPKIT_DEVICE_CALL void StorePiece(const MaskWriter& writer, int64_t begin, int64_t end) {
+  uint32_t* out = Memory().bits;
   const int64_t words = (end - begin + 31) / 32;
   if (threadIdx.x == 0) {  // bits past the mask's last are 0; its words have 64
     if ((end - begin) % 32 != 0) out[words - 1] &= static_cast<uint32_t>(LowMask((end - begin) % 32));
@@ -48,14 +49,13 @@ DROPKIT_DEVICE void StoreThreshold(const MaskWriter& writer, const Drawn& drawn)
   if (blockIdx.x == 0 && threadIdx.x == 0) *writer.threshold = drawn.threshold;
 }
 
-// Draws, stores and counts a piece, whose bits memory->out has when it returns. The whole block.
-DROPKIT_DEVICE void WritePiece(const MaskWriter& writer, const Drawn& drawn, uint64_t stamp, int64_t piece,
-                               DrawMemory* memory) {
+// Draws, stores and counts a piece, whose bits the memory has first when it returns. The whole block.
+DROPKIT_DEVICE void WritePiece(const MaskWriter& writer, const Drawn& drawn, uint64_t stamp, int64_t piece) {
   const int64_t begin = piece * writer.pieces.piece_bits;
   const int64_t end = Least(begin + writer.pieces.piece_bits, writer.pieces.num_bits);
-  DrawBits(writer.field, drawn, writer.pieces, begin, end, memory);
-  StorePiece(writer, begin, end, memory->out);
-  CountPiece(writer.counting, writer.pieces, piece, begin, end, memory->out, stamp);
+  DrawBits(writer.field, drawn, writer.pieces, begin, end);
+  StorePiece(writer, begin, end);
+  CountPiece(writer.counting, writer.pieces, piece, begin, end, stamp);
 }
 
 }  // namespace dropkit::cuda

@@ -14,13 +14,12 @@ namespace {
 
 __global__ void __launch_bounds__(kBlockThreads, kDrawingBlocks)
     SampleKernel(const __grid_constant__ MaskWriter writer) {
-  __shared__ DrawMemory memory;
   __shared__ Drawn drawn;
   PrepareDrawn(writer.field, &drawn);
   StoreThreshold(writer, drawn);
   const uint64_t stamp = StampOf(writer.counting, drawn, writer.field.key != nullptr);
   for (int64_t piece = blockIdx.x; piece < writer.pieces.count; piece += gridDim.x) {
-    WritePiece(writer, drawn, stamp, piece, &memory);
+    WritePiece(writer, drawn, stamp, piece);
     __syncthreads();
   }
 }
@@ -34,7 +33,10 @@ __global__ void FinishEmptyKernel(const float* p, uint64_t host_threshold, uint6
 // ---------------------------------------------------------------- what the kernel is told
 
 Pieces PiecesOf(const Plan& plan, const Mask& mask, Cut cut) {
-  return MakePieces(plan, mask, int64_t{static_cast<int>(cut)} * Multiprocessors());
+  const Pieces pieces = MakePieces(plan, mask, int64_t{static_cast<int>(cut)} * Multiprocessors());
+  // Every piece has slots for all channels then, so the largest ones.
+  const bool counts_channels = mask.spec.over == Over::kPlane && pieces.interleaved;
+  return counts_channels ? MakePieces(plan, mask, 1) : pieces;
 }
 
 uint64_t Mix(uint64_t hash, uint64_t value) {  // FNV-1a's step, with the high half folded in

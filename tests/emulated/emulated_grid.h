@@ -41,7 +41,8 @@ struct EmulatedIndex {
 };
 extern EmulatedIndex threadIdx, blockIdx, blockDim, gridDim;
 
-struct alignas(16) uint4 {
+// Kernels read and write any type through it.
+struct __attribute__((may_alias, aligned(16))) uint4 {
   unsigned x, y, z, w;
 };
 
@@ -155,10 +156,6 @@ inline unsigned atomicOr(unsigned* address, unsigned value) {
   return __atomic_fetch_or(address, value, __ATOMIC_RELAXED);
 }
 inline void __threadfence() {}
-template <typename T>
-T __ldcg(const T* address) {
-  return *address;
-}
 inline int __popc(unsigned value) { return __builtin_popcount(value); }
 inline int __popcll(unsigned long long value) { return __builtin_popcountll(value); }
 inline int __ffs(int value) { return __builtin_ffs(value); }
