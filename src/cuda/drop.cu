@@ -141,18 +141,24 @@ template <typename T>
 __global__ void __launch_bounds__(kBlockThreads, kDrawingBlocks)
     DropKernel(const __grid_constant__ MaskWriter writer, const __grid_constant__ Elements elements) {
   __shared__ Drawn drawn;
+  const T* x = static_cast<const T*>(elements.x);
+  const int64_t tasks = writer.pieces.count + elements.ranges.count;
+  int64_t begin, end;
+  TaskAt(writer, elements, blockIdx.x, &begin, &end);
+  Prefetch(x, begin, end);  // x arrives while bits are drawn
   PrepareDrawn(writer.field, &drawn);
   StoreThreshold(writer, drawn);
   const uint64_t stamp = StampOf(writer.counting, drawn, true);
-  const T* x = static_cast<const T*>(elements.x);
   const Maps<T> maps = MakeMaps<T>(GainFor(writer.field, drawn, elements), elements.fill, drawn.threshold);
-  for (int64_t i = blockIdx.x; i < writer.pieces.count + elements.ranges.count; i += gridDim.x) {
-    int64_t begin, end;
-    TaskAt(writer, elements, i, &begin, &end);
-    Prefetch(x, begin, end);  // x arrives while bits are drawn
+  for (int64_t i = blockIdx.x; i < tasks; i += gridDim.x) {
     DrawTask(writer, drawn, elements, stamp, i, begin, end);
     const SharedBits bits = {begin, i < writer.pieces.count ? 0 : kOutWords};
-    ApplyRange(x, static_cast<T*>(elements.y), begin, end, maps, bits);
+    const int64_t first = begin, stop = end;
+    if (i + gridDim.x < tasks) {
+      TaskAt(writer, elements, i + gridDim.x, &begin, &end);
+      Prefetch(x, begin, end);
+    }
+    ApplyRange(x, static_cast<T*>(elements.y), first, stop, maps, bits);
     __syncthreads();
   }
 }
