@@ -333,7 +333,7 @@ TEST(EmulatedApplyNumbers, ChunksOfHugeTensors) {
         const int64_t chunk = cuda::ChunkOf(elements, lanes, 132, gain_is_long);
         const int64_t chunks = (elements + chunk - 1) / chunk;
         EXPECT_EQ(chunk % lanes, 0);
-        EXPECT_GE(chunk, 8 * cuda::kThreads * lanes);  // eight vectors a thread
+        EXPECT_GE(chunk, 8 * cuda::kBlockThreads * lanes);  // eight vectors a thread
         EXPECT_GE(chunks, 4 * 132 - 1);
         EXPECT_LE(chunks, INT32_MAX);
       }

@@ -21,7 +21,7 @@ bool IsAligned(const void* address, size_t bytes) { return reinterpret_cast<uint
 template <typename T>
 Status LaunchDense(const DenseJob& job, const Loop& loop, void* stream) {
   const int64_t vectors = std::min(job.chunk, job.rows.elements) / kLanes<T> + 1;
-  const int threads = static_cast<int>(std::min<int64_t>(kThreads, (vectors + 31) / 32 * 32));
+  const int threads = static_cast<int>(std::min<int64_t>(kBlockThreads, (vectors + 31) / 32 * 32));
   const int64_t blocks = job.rows.count * job.chunks;
   if (!BitsFollowElements(loop)) {
     return Launch(job.map.narrow ? ApplyDense<T, GlobalMapped<uint32_t>> : ApplyDense<T, GlobalMapped<int64_t>>, blocks,
@@ -33,8 +33,8 @@ Status LaunchDense(const DenseJob& job, const Loop& loop, void* stream) {
 
 template <typename T>
 Status LaunchElements(const ElementsJob& job, void* stream) {
-  const int64_t blocks = std::min<int64_t>((job.elements + kThreads - 1) / kThreads, 16 * Multiprocessors());
-  return Launch(ApplyElements<T>, blocks, kThreads, stream, job);
+  const int64_t blocks = std::min<int64_t>((job.elements + kBlockThreads - 1) / kBlockThreads, 16 * Multiprocessors());
+  return Launch(ApplyElements<T>, blocks, kBlockThreads, stream, job);
 }
 
 // Whether the vector kernel can do it, and then its job but for the chunks.

@@ -7,13 +7,12 @@
 #define DROPKIT_SRC_CUDA_APPLY_DENSE_H_
 
 #include "cuda/apply_range.h"
+#include "cuda/block.h"
 #include "cuda/gain.h"
 #include "cuda/mask_bits.h"
 #include "loop.h"
 
 namespace dropkit::cuda {
-
-inline constexpr int kThreads = 256;
 
 // Row number -> sample and channel, by the one or two outermost axes.
 struct Rows {
@@ -33,7 +32,7 @@ struct DenseJob {
 };
 
 template <typename T, class Bits>
-__global__ void __launch_bounds__(kThreads, Bits::kBlocksAtOnce) ApplyDense(const DenseJob job) {
+__global__ void __launch_bounds__(kBlockThreads, Bits::kBlocksAtOnce) ApplyDense(const DenseJob job) {
   const int64_t row = blockIdx.x / job.chunks;
   const int64_t row_end = (row + 1) * job.rows.elements;
   const int64_t begin = row * job.rows.elements + (blockIdx.x - row * job.chunks) * job.chunk;
@@ -93,10 +92,10 @@ inline bool MakeRows(const Loop& loop, Rows* rows) {
 // takes long to compute is computed by as few blocks as fill the card.
 inline int64_t ChunkOf(int64_t elements, int lanes, int multiprocessors, bool gain_is_long) {
   const int64_t vectors = (elements + lanes - 1) / lanes;
-  const int64_t group = int64_t{kThreads} * kInFlight;
+  const int64_t group = int64_t{kBlockThreads} * kInFlight;
   int64_t chunk = 2 * group;
   if (vectors < 4 * multiprocessors * chunk) chunk = group;
-  if (vectors < 2 * multiprocessors * chunk) chunk = kThreads;
+  if (vectors < 2 * multiprocessors * chunk) chunk = kBlockThreads;
   if (gain_is_long) {
     const int64_t share = (vectors + 4 * multiprocessors - 1) / (4 * multiprocessors);
     chunk = share <= chunk ? chunk : (share + group - 1) / group * group;

@@ -9,6 +9,7 @@
 #ifndef DROPKIT_SRC_CUDA_COUNT_H_
 #define DROPKIT_SRC_CUDA_COUNT_H_
 
+#include "cuda/block.h"
 #include "cuda/draw_bits.h"
 
 namespace dropkit::cuda {
@@ -58,11 +59,6 @@ DROPKIT_DEVICE void StoreKept(const Counting& counting, const Pieces& pieces, in
   for (int64_t i = lane; i < (n1 - n0) * width; i += lanes) {
     counting.kept[(n0 + i / width) * counting.planes + c0 + i % width] = kept;
   }
-}
-
-DROPKIT_DEVICE int64_t WarpSum(int64_t value) {
-  for (int step = 16; step > 0; step >>= 1) value += __shfl_xor_sync(0xFFFFFFFFu, value, step);
-  return value;
 }
 
 // Who counts a unit together: a warp, where a piece has many; the block, where a warp would take longer to count than

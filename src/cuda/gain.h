@@ -7,7 +7,7 @@
 
 #include <cstdint>
 
-#include "cuda/grid.h"
+#include "cuda/block.h"
 #include "cuda/pack.h"
 #include "plan.h"
 #include "rate.h"
@@ -31,8 +31,7 @@ struct GainLaw {
 DROPKIT_DEVICE int64_t SumInWarp(const int64_t* numbers, int64_t count) {
   int64_t sum = 0;
   for (int64_t i = threadIdx.x; i < count; i += 32) sum += numbers[i];
-  for (int distance = 16; distance > 0; distance /= 2) sum += __shfl_xor_sync(~0u, sum, distance);
-  return sum;
+  return WarpSum(sum);
 }
 
 // The maps of sample n, channel c (which count only where gains have rows), for the whole block.

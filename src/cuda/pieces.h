@@ -13,7 +13,6 @@
 
 namespace dropkit::cuda {
 
-inline constexpr int kBlockThreads = 256;
 inline constexpr int kMostPieceBits = 1 << 16;  // 8 KiB of shared memory
 inline constexpr int kMostRowWords = 4096;      // of 32 bits: 16 KiB for the rows of an interleaved piece
 inline constexpr int kVectorBits = 128;
