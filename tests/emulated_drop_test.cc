@@ -132,7 +132,15 @@ const char* const kLines[] = {
 };
 constexpr float kProbabilities[] = {0.0f, 0.01f, 0.1f, 0.5f, 0.8f, 1.0f};
 
+// ThreadSanitizer is that much slower, and needs a case of each kind alone.
+#if defined(__SANITIZE_THREAD__)
+constexpr int kSlower = 5;
+#else
+constexpr int kSlower = 1;
+#endif
+
 void RunCases(unsigned seed, int count) {
+  count /= kSlower;
   std::mt19937_64 random(seed);
   const auto below = [&](int64_t number) { return static_cast<int64_t>(random() % static_cast<uint64_t>(number)); };
   std::vector<uint64_t> scratch;

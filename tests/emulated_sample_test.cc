@@ -145,7 +145,15 @@ class Cases {
   std::mt19937_64 random_;
 };
 
+// ThreadSanitizer is that much slower, and needs a case of each kind alone.
+#if defined(__SANITIZE_THREAD__)
+constexpr int kSlower = 5;
+#else
+constexpr int kSlower = 1;
+#endif
+
 void RunCases(unsigned seed, int count, bool spread) {
+  count /= kSlower;
   Cases cases(seed);
   std::vector<uint64_t> scratch;
   for (int done = 0; done < count;) {
