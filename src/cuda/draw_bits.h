@@ -1,10 +1,10 @@
 // A range of a mask's bits, drawn by one block into its shared memory. Nothing random depends on the range: a tile of
 // 512 lanes that two ranges touch is drawn for both.
 //
-// Memory plan: bits of the range in `out`, one read-modify-write in shared memory a run of dropped cells. Few marks
-// (the law has an overlay alone) are spread as they are drawn, a tile a thread; else some tiles' lanes are drawn as
-// words first. Where channels are innermost, a sample's part of the range is drawn as a row of positions a channel in
-// `rows`, and rows are transposed 32 by 32 into `out`.
+// Memory plan: bits of the range in shared memory, one read-modify-write there a run of dropped cells. Few marks (the
+// law has an overlay alone) are spread as they are drawn; else some tiles' lanes are drawn as words first. Where
+// channels are innermost, a sample's part of the range is drawn behind those bits as a row of positions a channel, and
+// rows are transposed 32 by 32 to their place.
 #ifndef DROPKIT_SRC_CUDA_DRAW_BITS_H_
 #define DROPKIT_SRC_CUDA_DRAW_BITS_H_
 
@@ -25,7 +25,7 @@ struct DrawMemory {
 };
 
 // The block's. Every function names it itself: of a pointer that it is given nvcc does not know that it is to shared
-// memory, and takes twice as long over it.
+// memory, and takes the slower accesses that serve any kind.
 DROPKIT_DEVICE DrawMemory& Memory() {
   __shared__ DrawMemory memory;
   return memory;

@@ -165,7 +165,7 @@ __global__ void __launch_bounds__(kBlockThreads, kDrawingBlocks)
 
 // ---------------------------------------------------------------- on the host
 
-// Elements that a block takes at once: some tens of microseconds' worth for all blocks is split evenly.
+// Elements that a block takes at once, where the tensor has them for eight blocks a multiprocessor.
 constexpr int64_t kLeastRange = 1 << 12, kMostRange = 1 << 16;
 static_assert(kMostRange <= kMostRowWords * 32);
 

@@ -64,7 +64,7 @@ DROPKIT_DEVICE uint64_t GlobalSample(const Field& field, int64_t n) {
   return field.plan.shares_batch ? 0 : field.first_sample + static_cast<uint64_t>(n);
 }
 
-// By the device's 32-bit division where that holds the numbers: the 64-bit one takes several times as long.
+// By the device's 32-bit division where that holds the numbers: the 64-bit one is a subroutine.
 DROPKIT_HOST_DEVICE int64_t Divide(int64_t number, int64_t divisor) {
   if (((number | divisor) >> 32) == 0) return static_cast<uint32_t>(number) / static_cast<uint32_t>(divisor);
   return number / divisor;
