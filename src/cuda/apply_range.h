@@ -12,6 +12,7 @@
 #ifndef DROPKIT_SRC_CUDA_APPLY_RANGE_H_
 #define DROPKIT_SRC_CUDA_APPLY_RANGE_H_
 
+#include "cuda/block.h"
 #include "cuda/grid.h"
 #include "cuda/pack.h"
 
@@ -51,7 +52,7 @@ DROPKIT_DEVICE int64_t ElementsToBoundary(const T* x) {
 // Has the memory fetched while the block finds out what to do with it.
 template <typename T>
 DROPKIT_DEVICE void Prefetch(const T* x, int64_t begin, int64_t end) {
-  constexpr int64_t kLine = 128 / sizeof(T);
+  constexpr int64_t kLine = kLineBytes / sizeof(T);
   for (int64_t e = begin + threadIdx.x * kLine; e < end; e += blockDim.x * kLine) DROPKIT_PREFETCH(x + e);
 }
 

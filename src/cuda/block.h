@@ -9,6 +9,7 @@
 namespace dropkit::cuda {
 
 inline constexpr int kBlockThreads = 256;
+inline constexpr int kLineBytes = 128;  // of the caches
 
 // Of all 32 lanes, for each of them.
 DROPKIT_DEVICE int64_t WarpSum(int64_t value) {

@@ -219,18 +219,30 @@ Status DropInOneLaunch(const Spec& spec, Probability p, Key key, Pass pass, cons
   return Status::Internal("a dtype without a kernel");
 }
 
+// A quarter of the cache: what is fetched must still be there when it is read, beside as much of y.
+Ahead AheadOf(const View& x) {
+  const int64_t bytes = ElementsOf(x) * static_cast<int64_t>(SizeOf(x.dtype));
+  return {x.data, std::min(bytes, CacheBytes() / 4)};
+}
+
+Status DropInTwoLaunches(const Spec& spec, Probability p, Key key, Pass pass, const View& x, const View& y,
+                         const Loop& loop, const Exec& exec, const Mask& mask) {
+  MaskWriter writer;
+  if (Status status = MakeMaskWriter(spec, p, key, x, exec, mask, Cut::kCoarse, &writer); !status.ok()) return status;
+  if (IsDense(loop)) writer.ahead = AheadOf(x);
+  if (Status status = LaunchSample(writer, exec); !status.ok()) return status;
+  return cuda::Apply(mask, pass, x, y, exec);
+}
+
 }  // namespace
 
 Status Drop(const Spec& spec, Probability p, Key key, Pass pass, const View& x, const View& y, const Exec& exec,
             Mask* mask) {
   const bool gain_waits = spec.normalize == Normalize::kKept;
   const bool fills_noise = spec.fill == Fill::kNoise && pass == Pass::kForward;
-  if (!gain_waits && !fills_noise) {
-    const Loop loop = MergedAxes(*mask, x, y, false);
-    if (IsDense(loop)) return DropInOneLaunch(spec, p, key, pass, x, y, loop, exec, *mask);
-  }
-  if (Status status = cuda::Sample(spec, p, key, x, exec, mask); !status.ok()) return status;
-  return cuda::Apply(*mask, pass, x, y, exec);
+  const Loop loop = MergedAxes(*mask, x, y, false);
+  const bool in_one = !gain_waits && !fills_noise && IsDense(loop);
+  return (in_one ? DropInOneLaunch : DropInTwoLaunches)(spec, p, key, pass, x, y, loop, exec, *mask);
 }
 
 }  // namespace dropkit::cuda

@@ -29,8 +29,9 @@
 // Before a loop over an array that must stay in registers.
 #define DROPKIT_UNROLL _Pragma("unroll")
 
-// Asks for the 128 bytes around an address, which must be valid, to be fetched into the second-level cache. No waiting.
-#define DROPKIT_PREFETCH(address) asm volatile("prefetch.global.L2 [%0];" ::"l"(address))
+// Asks for the line (kLineBytes) around an address, which must be valid, to be fetched into the second-level cache. No
+// waiting.
+#define DROPKIT_PREFETCH(address) asm volatile("prefetch.global.L2 [%0];" ::"l"(__cvta_generic_to_global(address)))
 
 // Between these, tests/test_ptx.py requires every access to global memory to be 128 bits wide. "memory" keeps accesses
 // from moving over a mark.

@@ -7,12 +7,20 @@
 
 namespace dropkit::cuda {
 
+// Memory that a launch after this one reads: drawing leaves the bus idle, so it is fetched into the second-level cache
+// meanwhile.
+struct Ahead {
+  const void* memory = nullptr;
+  int64_t bytes = 0;
+};
+
 struct MaskWriter {
   Field field;
   Pieces pieces;
   Counting counting;
   uint64_t* bits = nullptr;
   uint64_t* threshold = nullptr;
+  Ahead ahead;
 };
 
 // Pieces for each multiprocessor. To write a mask alone, one for each block that it has at once; where x is read too,
@@ -24,6 +32,7 @@ enum class Cut : int { kCoarse = 4, kFine = 24 };
 Status MakeMaskWriter(const Spec& spec, Probability p, Key key, const View& x, const Exec& exec, const Mask& mask,
                       Cut cut, MaskWriter* writer);
 int Blocks(int64_t pieces);
+Status LaunchSample(const MaskWriter& writer, const Exec& exec);
 
 // Blocks of a multiprocessor at once, at least, of kernels that draw.
 inline constexpr int kDrawingBlocks = 4;

@@ -25,7 +25,7 @@ struct Pieces {
   int64_t piece_bits = kMostPieceBits, count = 0;
 };
 
-inline int64_t RoundUp(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
+DROPKIT_HOST_DEVICE int64_t RoundUp(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
 
 // Enough pieces for `wanted` blocks where the mask has the bits for them.
 inline Pieces MakePieces(const Plan& plan, const Mask& mask, int64_t wanted) {

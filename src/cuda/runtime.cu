@@ -2,6 +2,7 @@
 // program starts where there is no driver, and hears of it here.
 #include <cuda_runtime.h>
 
+#include <algorithm>
 #include <atomic>
 #include <string>
 
@@ -28,6 +29,23 @@ std::string FindLack() {
   return std::string("no CUDA device: ") + cudaGetErrorString(error);
 }
 
+// An attribute of each device, once it was asked for.
+struct Remembered {
+  static constexpr int kDevices = 64;
+  std::atomic<int> value[kDevices] = {};
+};
+
+// Of the current device; 0 if it cannot be told.
+int AttributeOf(cudaDeviceAttr attribute, Remembered* remembered) {
+  int device = 0, value = 0;
+  if (cudaGetDevice(&device) != cudaSuccess) return 0;
+  const bool fits = device < Remembered::kDevices;
+  if (fits && remembered->value[device] > 0) return remembered->value[device];
+  if (cudaDeviceGetAttribute(&value, attribute, device) != cudaSuccess) return 0;
+  if (fits) remembered->value[device] = value;
+  return value;
+}
+
 }  // namespace
 
 const char* Unavailable() {
@@ -36,15 +54,13 @@ const char* Unavailable() {
 }
 
 int Multiprocessors() {
-  constexpr int kCachedDevices = 64;
-  static std::atomic<int> cached[kCachedDevices];
-  int device = 0;
-  if (cudaGetDevice(&device) != cudaSuccess) return 1;
-  if (device < kCachedDevices && cached[device] > 0) return cached[device];
-  int number = 0;
-  if (cudaDeviceGetAttribute(&number, cudaDevAttrMultiProcessorCount, device) != cudaSuccess) return 1;
-  if (device < kCachedDevices) cached[device] = number;
-  return number;
+  static Remembered remembered;
+  return std::max(1, AttributeOf(cudaDevAttrMultiProcessorCount, &remembered));
+}
+
+int64_t CacheBytes() {
+  static Remembered remembered;
+  return AttributeOf(cudaDevAttrL2CacheSize, &remembered);
 }
 
 Status Zero(void* memory, size_t bytes, void* stream) {

@@ -18,6 +18,9 @@ const char* Unavailable();
 // Of the current device; 1 if it cannot be told.
 int Multiprocessors();
 
+// Of the current device's second-level cache; 0 if it cannot be told.
+int64_t CacheBytes();
+
 // Zeroes memory of the device, after what is on the stream already.
 Status Zero(void* memory, size_t bytes, void* stream);
 

@@ -12,9 +12,19 @@
 namespace dropkit::cuda {
 namespace {
 
+// The grid's threads, a line each and then the next.
+DROPKIT_DEVICE void FetchAhead(const Ahead& ahead) {
+  const int64_t step = static_cast<int64_t>(gridDim.x) * blockDim.x * kLineBytes;
+  const int64_t first = (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) * kLineBytes;
+  for (int64_t at = first; at < ahead.bytes; at += step) {
+    DROPKIT_PREFETCH(static_cast<const char*>(ahead.memory) + at);
+  }
+}
+
 __global__ void __launch_bounds__(kBlockThreads, kDrawingBlocks)
     SampleKernel(const __grid_constant__ MaskWriter writer) {
   __shared__ Drawn drawn;
+  FetchAhead(writer.ahead);
   PrepareDrawn(writer.field, &drawn);
   StoreThreshold(writer, drawn);
   const uint64_t stamp = StampOf(writer.counting, drawn, writer.field.key != nullptr);
@@ -103,10 +113,6 @@ Counting CountingOf(const Plan& plan, const Pieces& pieces, const Mask& mask) {
   return counting;
 }
 
-Status LaunchSample(const MaskWriter& writer, const Exec& exec) {
-  return Launch(SampleKernel, Blocks(writer.pieces.count), kBlockThreads, exec.stream, writer);
-}
-
 // A mask from the caller's bytes: seeds that fire, or (Pack) elements that are kept.
 Status FromBytes(const Spec& spec, Probability p, const uint8_t* bytes, bool marks_kept, const View& x,
                  const Exec& exec, Mask* mask) {
@@ -129,6 +135,10 @@ Status FromBytes(const Spec& spec, Probability p, const uint8_t* bytes, bool mar
 
 int Blocks(int64_t pieces) {
   return static_cast<int>(std::min<int64_t>(pieces, int64_t{kDrawingBlocks} * Multiprocessors()));
+}
+
+Status LaunchSample(const MaskWriter& writer, const Exec& exec) {
+  return Launch(SampleKernel, Blocks(writer.pieces.count), kBlockThreads, exec.stream, writer);
 }
 
 Status MakeMaskWriter(const Spec& spec, Probability p, Key key, const View& x, const Exec& exec, const Mask& mask,

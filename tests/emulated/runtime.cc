@@ -11,6 +11,8 @@ const char* Unavailable() { return nullptr; }
 
 int Multiprocessors() { return emulated::GetMultiprocessors(); }
 
+int64_t CacheBytes() { return 1 << 12; }
+
 Status Zero(void* memory, size_t bytes, void*) {
   emulated::RecordZeroing();
   if (bytes > 0) std::memset(memory, 0, bytes);
