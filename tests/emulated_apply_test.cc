@@ -403,7 +403,7 @@ __global__ void RangeFrom(const float* x, float* y, int64_t begin, int64_t end, 
     int64_t begin;
     uint32_t Keep(int64_t e, int count) const { return static_cast<uint32_t>(LoadBits(bits, e - begin, count)); }
   };
-  cuda::ApplyRange(x, y, begin, end, cuda::Maps<float>{2.0f, -1.0f}, Shifted{bits, begin});
+  cuda::ApplyRange(x, y, begin, end, cuda::Maps<float>{2.0f, -1.0f}, Shifted{bits, begin}, cuda::Whole{});
 }
 TEST(EmulatedApplyNumbers, RangeBeyond32BitElements) {
   constexpr int64_t kBegin = (int64_t{1} << 33) + 5;

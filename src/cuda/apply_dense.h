@@ -37,12 +37,13 @@ __global__ void __launch_bounds__(kBlockThreads, Bits::kBlocksAtOnce) ApplyDense
   const int64_t row_end = (row + 1) * job.rows.elements;
   const int64_t begin = row * job.rows.elements + (blockIdx.x - row * job.chunks) * job.chunk;
   const int64_t end = begin + job.chunk < row_end ? begin + job.chunk : row_end;
-  Prefetch(static_cast<const T*>(job.x), begin, end);
+  Prefetch(static_cast<const T*>(job.x), begin, end, end - begin, Whole{});
   const int64_t outer = row / job.rows.inner_size, inner = row - outer * job.rows.inner_size;
   const Maps<T> maps = MapsOfBlock<T>(job.law, outer * job.rows.outer_sample + inner * job.rows.inner_sample,
                                       outer * job.rows.outer_channel + inner * job.rows.inner_channel);
   const MaskVectors mask(job.law.mask.bits, (job.law.mask.num_bits + 63) / 64);
-  ApplyRange(static_cast<const T*>(job.x), static_cast<T*>(job.y), begin, end, maps, Bits(mask, job.map));
+  ApplyRange(static_cast<const T*>(job.x), static_cast<T*>(job.y), begin, end, maps, Bits(mask, job.map),
+             Whole{});
 }
 
 // ---------------------------------------------------------------- on the host

@@ -12,7 +12,8 @@ inline constexpr int kBlockThreads = 256;
 inline constexpr int kLineBytes = 128;  // of the caches
 
 // Of all 32 lanes, for each of them.
-DROPKIT_DEVICE int64_t WarpSum(int64_t value) {
+template <typename T>
+DROPKIT_DEVICE T WarpSum(T value) {
   for (int step = 16; step > 0; step >>= 1) value += __shfl_xor_sync(0xFFFFFFFFu, value, step);
   return value;
 }

@@ -14,12 +14,14 @@ inline constexpr int kTilesAtOnce = 32;
 inline constexpr int kTileWords32 = kTileLanes / 32;
 inline constexpr int kOutWords = kMostPieceBits / 32;
 inline constexpr int kMostMarks = 512;  // marks of a block that wait at once
+inline constexpr int kFewUnits = 8;     // of counts in a piece
 
-struct DrawMemory {
-  uint32_t bits[kOutWords + kMostRowWords];  // of the range; then those of rows
+struct alignas(16) DrawMemory {
+  uint32_t bits[kOutWords + kMostRowWords];  // of the piece; then those of rows
   uint32_t fired[kTilesAtOnce * kTileWords32];
   int64_t mark[kMostMarks];  // numbers of fired lanes (spread.h)
   int marks;                 // that were found: more than there is room for are cleared at once
+  int kept[kFewUnits];       // of each unit's bits in the piece (count.h)
 };
 
 // The block's. Every function names it itself: of a pointer that it is given nvcc does not know that it is to shared
@@ -32,8 +34,18 @@ DROPKIT_DEVICE DrawMemory& Memory() {
 DROPKIT_DEVICE int64_t Least(int64_t a, int64_t b) { return a < b ? a : b; }
 DROPKIT_DEVICE int64_t Most(int64_t a, int64_t b) { return a < b ? b : a; }
 
-DROPKIT_DEVICE void FillWords(uint32_t* words, int64_t count, uint32_t value) {
-  for (int64_t i = threadIdx.x; i < count; i += blockDim.x) words[i] = value;
+// Memory's words [first, first + count), and up to three more; `first` is a multiple of 4.
+DROPKIT_DEVICE void FillWords(uint32_t* words, int first, int count, uint32_t value) {
+  uint4* vectors = reinterpret_cast<uint4*>(words + first);
+  for (int i = static_cast<int>(threadIdx.x); i * 4 < count; i += static_cast<int>(blockDim.x)) {
+    vectors[i] = {value, value, value, value};
+  }
+}
+
+// Nothing found and nothing counted yet, after the next barrier.
+DROPKIT_DEVICE void StartPiece() {
+  if (threadIdx.x < kFewUnits) Memory().kept[threadIdx.x] = 0;
+  if (threadIdx.x == 0) Memory().marks = 0;
 }
 
 }  // namespace dropkit::cuda

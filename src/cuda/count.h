@@ -3,9 +3,9 @@
 // A count's bits (a sample's, a plane's, or the whole tensor's) may lie in several pieces. Each block leaves its part
 // in a slot of the workspace, and then looks whether the slots of all the count's pieces are there: at least the block
 // that is last, by the order of the fences, sees them all, and writes their sum; when several do, they write the same.
-// A slot is there if it bears the stamp of this draw, which is made of all that its number depends on: what an earlier
-// launch left in the same memory either has another stamp or has the right number. (A stamp has 44 bits.) A mask of
-// given bytes has no key to make a stamp of, so its slots are cleared before.
+// A slot is there if it bears the stamp of this draw, which is made of all that its number depends on, its place in
+// memory too: what an earlier launch left there either has another stamp or is the right number. (A stamp has 43 bits.)
+// A mask of given bytes has no key to make a stamp of, so its slots are cleared before.
 #ifndef DROPKIT_SRC_CUDA_COUNT_H_
 #define DROPKIT_SRC_CUDA_COUNT_H_
 
@@ -20,22 +20,22 @@ struct Counting {
   CountOf of = CountOf::kSample;
   int64_t* kept = nullptr;
   uint64_t* slots = nullptr;
+  int64_t slots_of_piece = 2;
   uint64_t shape = 0;               // of what the numbers depend on beside the key and T
   int64_t unit_bits = 1;            // of a count, where its bits follow each other
-  int64_t channels = 1;             // counts of a sample that lie interleaved; else 1
+  int64_t channels = 1;             // counts of a sample that lie interleaved in a range; else 1
   int64_t weight = 1;               // elements that a bit stands for in its count
   int64_t samples = 1, planes = 1;  // of x: a shared mask's counts are written for each
-  int64_t slots_of_piece() const { return 2 * channels; }
 };
 
 inline constexpr int kStampShift = 20;
 static_assert(kMostPieceBits < 1 << kStampShift);
 
-DROPKIT_DEVICE_CALL uint64_t StampOf(const Counting& counting, const Drawn& drawn, bool has_key) {
+// Not 0, which cleared slots are.
+DROPKIT_DEVICE uint64_t StampOf(const Counting& counting, const Drawn& drawn, bool has_key) {
   const CallKey key = has_key ? drawn.overlay_key() : CallKey{{0, 0}};
-  const Words4 words =
-      Philox({{Low32(counting.shape), High32(counting.shape), Low32(drawn.threshold), High32(drawn.threshold)}}, key);
-  return (words.word[0] | uint64_t{words.word[1]} << 32 | 1u) << kStampShift;
+  const uint64_t of_key = key.word[0] | uint64_t{key.word[1]} << 32;
+  return (of_key ^ counting.shape ^ drawn.threshold * 0x9E3779B97F4A7C15u | 1u) << kStampShift;
 }
 
 // Slots are read and written as volatile: a compiler may move other accesses over a fence that it sees no use of.
@@ -61,8 +61,9 @@ DROPKIT_DEVICE void StoreKept(const Counting& counting, const Pieces& pieces, in
   }
 }
 
-// Who counts a unit together: a warp, where a piece has many; the block, where a warp would take longer to count than
-// the block to draw.
+// ---------------------------------------------------------------- a count and its slots
+
+// Who brings a count to its end: a warp, or where a piece has a count a channel, a thread.
 struct WarpTeam {
   DROPKIT_DEVICE static unsigned Lane() { return threadIdx.x % 32; }
   DROPKIT_DEVICE static unsigned Lanes() { return 32; }
@@ -70,55 +71,35 @@ struct WarpTeam {
   DROPKIT_DEVICE static bool Any(bool value) { return __ballot_sync(0xFFFFFFFFu, value) != 0; }
   DROPKIT_DEVICE static int64_t Sum(int64_t value) { return WarpSum(value); }
 };
-
-struct BlockTeam {
-  DROPKIT_DEVICE static unsigned Lane() { return threadIdx.x; }
-  DROPKIT_DEVICE static unsigned Lanes() { return blockDim.x; }
-  DROPKIT_DEVICE static void Meet() { __syncthreads(); }
-  DROPKIT_DEVICE static bool Any(bool value) { return Sum(value) != 0; }
-  DROPKIT_DEVICE_CALL static int64_t Sum(int64_t value) {
-    __shared__ int64_t of_warp[32];
-    value = WarpSum(value);
-    __syncthreads();  // the last sum has been read
-    if (threadIdx.x % 32 == 0) of_warp[threadIdx.x / 32] = value;
-    __syncthreads();
-    int64_t sum = 0;
-    for (unsigned warp = 0; warp < blockDim.x / 32; ++warp) sum += of_warp[warp];
-    return sum;
-  }
+struct ThreadTeam {
+  DROPKIT_DEVICE static unsigned Lane() { return 0; }
+  DROPKIT_DEVICE static unsigned Lanes() { return 1; }
+  DROPKIT_DEVICE static void Meet() {}
+  DROPKIT_DEVICE static bool Any(bool value) { return value; }
+  DROPKIT_DEVICE static int64_t Sum(int64_t value) { return value; }
 };
 
-inline constexpr int64_t kTeamOfBlockBits = 1 << 14;  // of a unit in a piece: more are counted by the block
+// A count: plane (n, c), or unit n; and its slots, one for each piece with bits of it.
+struct Unit {
+  int64_t n, c;
+  int64_t count;                       // of slots
+  const uint64_t *first_slot, *slots;  // slot k: the first, or at slots[k * step]
+  int64_t step;
+};
 
-// Of bits [begin, end) of `bits`; this thread's part of the team's count.
+// The sum of the slots into `kept`; false if one is not there. From the last piece on, whose slot is the likeliest not
+// to be; several loads at once, because the last block of all waits for every one.
 template <class Team>
-DROPKIT_DEVICE int CountPart(const uint32_t* bits, int64_t begin, int64_t end) {
-  int count = 0;
-  for (int64_t word = (begin >> 5) + Team::Lane(); word * 32 < end; word += Team::Lanes()) {
-    uint32_t value = bits[word];
-    if (word * 32 < begin) value &= ~static_cast<uint32_t>(LowMask(begin - word * 32));
-    if (word * 32 + 32 > end) value &= static_cast<uint32_t>(LowMask(end - word * 32));
-    count += __popc(value);
-  }
-  return count;
-}
-
-// The sum of unit u's slots into `kept`; false if one is not there. From the last piece on, whose slot is the likeliest
-// not to be; several loads at once, because the last block of all waits for every one.
-template <class Team>
-DROPKIT_DEVICE bool SumSlots(const Counting& counting, const Pieces& pieces, int64_t first, int64_t last,
-                             uint64_t stamp, int64_t* kept) {
-  constexpr int kAtOnce = 8;
-  const int64_t p0 = Divide(first, pieces.piece_bits), p1 = Divide(last, pieces.piece_bits);
-  const int64_t lanes = Team::Lanes();
+DROPKIT_DEVICE bool SumSlots(const Unit& unit, uint64_t stamp, int64_t* kept) {
+  constexpr int kAtOnce = 4;
+  const int lanes = static_cast<int>(Team::Lanes());
   int64_t sum = 0;
-  for (int64_t end = p1 - Team::Lane(), top = p1; top >= p0; top -= kAtOnce * lanes, end -= kAtOnce * lanes) {
+  for (int64_t top = unit.count - 1; top >= 0; top -= kAtOnce * lanes) {
     uint64_t slot[kAtOnce];
     DROPKIT_UNROLL
     for (int i = 0; i < kAtOnce; ++i) {
-      const int64_t p = end - i * lanes;
-      const bool leads = p * pieces.piece_bits >= first;  // the unit is its piece's first
-      slot[i] = p >= p0 ? ReadSlot(counting.slots + p * 2 + (leads ? 0 : 1)) : stamp;
+      const int64_t k = top - Team::Lane() - i * lanes;
+      slot[i] = k < 0 ? stamp : ReadSlot(k == 0 ? unit.first_slot : unit.slots + k * unit.step);
     }
     bool missing = false;
     DROPKIT_UNROLL
@@ -132,77 +113,122 @@ DROPKIT_DEVICE bool SumSlots(const Counting& counting, const Pieces& pieces, int
   return true;
 }
 
-// Unit u's part in the piece [begin, end), whose bits are `bits`, by a team; `slot` is the part's own.
+// `kept` of a unit's bits are in this piece, whose slot for it is `own`.
 template <class Team>
-DROPKIT_DEVICE void CountUnit(const Counting& counting, const Pieces& pieces, int64_t u, int64_t begin, int64_t end,
-                              const uint32_t* bits, uint64_t stamp, uint64_t* slot) {
-  const int64_t first = u * counting.unit_bits, last = first + counting.unit_bits - 1;
-  int64_t kept = Team::Sum(CountPart<Team>(bits, Most(first, begin) - begin, Least(last + 1, end) - begin));
-  if (first < begin || last >= end) {
+DROPKIT_DEVICE void FinishUnit(const Counting& counting, const Pieces& pieces, const Unit& unit, int64_t kept,
+                               uint64_t* own, uint64_t stamp) {
+  if (unit.count > 1) {
     if (Team::Lane() == 0) {
-      WriteSlot(slot, stamp | static_cast<uint64_t>(kept));
+      WriteSlot(own, stamp | static_cast<uint64_t>(kept));
       __threadfence();
     }
     Team::Meet();  // all read after the fence
-    if (!SumSlots<Team>(counting, pieces, first, last, stamp, &kept)) return;
+    if (!SumSlots<Team>(unit, stamp, &kept)) return;
   }
-  const int64_t n = counting.of == CountOf::kPlane ? Divide(u, pieces.channels) : u;
-  StoreKept(counting, pieces, n, u - n * pieces.channels, kept * counting.weight, Team::Lane(), Team::Lanes());
+  StoreKept(counting, pieces, unit.n, unit.c, kept * counting.weight, Team::Lane(), Team::Lanes());
 }
 
-// Counts whose bits follow each other. `bits` are those of the piece [begin, end).
+// ---------------------------------------------------------------- ranges
+
+// Of pieces that are ranges, a unit whose bits lie in [first, last]; `channel` of those that lie interleaved there. A
+// piece has a slot for the unit that it begins with or in, and another for the one that it ends in.
+DROPKIT_DEVICE Unit UnitOfRange(const Counting& counting, const Pieces& pieces, int64_t n, int64_t c, int64_t first,
+                                int64_t last, int64_t channel) {
+  const int64_t p0 = Divide(first, pieces.piece_bits), p1 = Divide(last, pieces.piece_bits);
+  const uint64_t* slots = counting.slots + p0 * counting.slots_of_piece + channel;
+  const bool leads = p0 * pieces.piece_bits >= first;  // the unit is its first piece's first
+  return {n, c, p1 - p0 + 1, leads ? slots : slots + counting.channels, slots, counting.slots_of_piece};
+}
+
+// Kept bits of [begin, end) of the memory; this thread's part of the work of `lanes`.
+DROPKIT_DEVICE int CountPart(int begin, int end, unsigned lane, unsigned lanes) {
+  int count = 0;
+  for (int word = (begin >> 5) + static_cast<int>(lane); word * 32 < end; word += static_cast<int>(lanes)) {
+    uint32_t value = Memory().bits[word];
+    if (word * 32 < begin) value &= ~0u << (begin & 31);
+    if (word * 32 + 32 > end) value &= ~0u >> (32 - (end & 31));
+    count += __popc(value);
+  }
+  return count;
+}
+
+// Counts whose bits follow each other, of the piece [begin, end): of a few by the whole block, of many by a warp each.
 DROPKIT_DEVICE void CountRuns(const Counting& counting, const Pieces& pieces, int64_t piece, int64_t begin, int64_t end,
-                              const uint32_t* bits, uint64_t stamp) {
-  const int64_t u0 = Divide(begin, counting.unit_bits), u1 = Divide(end - 1, counting.unit_bits);
-  uint64_t* slots = counting.slots + piece * 2;
-  if (end - begin >= kTeamOfBlockBits * (u1 - u0 + 1)) {
+                              uint64_t stamp) {
+  const int64_t bits = counting.unit_bits, u0 = Divide(begin, bits), u1 = Divide(end - 1, bits);
+  const bool few = u1 - u0 < kFewUnits;
+  const auto part_of = [&](int64_t u, unsigned lane, unsigned lanes) {
+    const int64_t first = Most(u * bits, begin) - begin, last = Least((u + 1) * bits, end) - begin;
+    return CountPart(static_cast<int>(first), static_cast<int>(last), lane, lanes);
+  };
+  if (few) {
     for (int64_t u = u0; u <= u1; ++u) {
-      CountUnit<BlockTeam>(counting, pieces, u, begin, end, bits, stamp, slots + (u == u0 ? 0 : 1));
+      const int kept = WarpSum(part_of(u, threadIdx.x, blockDim.x));
+      if (threadIdx.x % 32 == 0) atomicAdd(&Memory().kept[u - u0], kept);
     }
-    return;
+    __syncthreads();
   }
+  uint64_t* slots = counting.slots + piece * counting.slots_of_piece;
   for (int64_t u = u0 + threadIdx.x / 32; u <= u1; u += blockDim.x / 32) {
-    CountUnit<WarpTeam>(counting, pieces, u, begin, end, bits, stamp, slots + (u == u0 ? 0 : 1));
+    const int64_t kept = few ? Memory().kept[u - u0] : WarpSum(part_of(u, threadIdx.x % 32, 32));
+    const int64_t n = counting.of == CountOf::kPlane ? Divide(u, pieces.channels) : u;
+    const Unit unit = UnitOfRange(counting, pieces, n, u - n * pieces.channels, u * bits, u * bits + bits - 1, 0);
+    FinishUnit<WarpTeam>(counting, pieces, unit, kept, slots + (u == u0 ? 0 : 1), stamp);
   }
 }
 
-// Counts of planes whose bits lie interleaved, a thread each.
+// Counts of planes whose bits lie interleaved in the range, a thread each.
 DROPKIT_DEVICE void CountInterleaved(const Counting& counting, const Pieces& pieces, int64_t piece, int64_t begin,
-                                     int64_t end, const uint32_t* bits, uint64_t stamp) {
+                                     int64_t end, uint64_t stamp) {
   const int64_t channels = pieces.channels, sample_bits = pieces.sample_bits;
-  const int64_t n0 = Divide(begin, sample_bits), n1 = Divide(end - 1, sample_bits);
+  const int64_t n0 = Divide(begin, pieces.by_sample), n1 = Divide(end - 1, pieces.by_sample);
   for (int64_t i = threadIdx.x; i < (n1 - n0 + 1) * channels; i += blockDim.x) {
     const int64_t n = n0 + i / channels, c = i % channels, sample = n * sample_bits;
     const int64_t first = Most(sample, begin), stop = Least(sample + sample_bits, end);
     int64_t kept = 0;
     const int64_t into = (first - sample) % channels;  // the channel of the first bit
     for (int64_t bit = first + (c >= into ? c - into : c - into + channels); bit < stop; bit += channels) {
-      kept += bits[(bit - begin) >> 5] >> ((bit - begin) & 31) & 1;
+      kept += Memory().bits[(bit - begin) >> 5] >> ((bit - begin) & 31) & 1;
     }
-    bool complete = first == sample && stop == sample + sample_bits;
-    if (!complete) {
-      WriteSlot(counting.slots + (piece * 2 + (n == n0 ? 0 : 1)) * channels + c, stamp | static_cast<uint64_t>(kept));
-      __threadfence();
-      complete = true;
-      kept = 0;
-      const int64_t p0 = Divide(sample, pieces.piece_bits), p1 = Divide(sample + sample_bits - 1, pieces.piece_bits);
-      for (int64_t p = p1; complete && p >= p0; --p) {
-        const bool leads = Divide(p * pieces.piece_bits, sample_bits) == n;
-        const uint64_t slot = ReadSlot(counting.slots + (p * 2 + (leads ? 0 : 1)) * channels + c);
-        complete = (slot ^ stamp) >> kStampShift == 0;
-        kept += static_cast<int64_t>(slot & ((1u << kStampShift) - 1));
-      }
-    }
-    if (complete) StoreKept(counting, pieces, n, c, kept * counting.weight, 0, 1);
+    uint64_t* slots = counting.slots + piece * counting.slots_of_piece + c;
+    const Unit unit = UnitOfRange(counting, pieces, n, c, sample, sample + sample_bits - 1, c);
+    FinishUnit<ThreadTeam>(counting, pieces, unit, kept, slots + (n == n0 ? 0 : channels), stamp);
   }
 }
 
-// The whole block.
-DROPKIT_DEVICE_CALL void CountPiece(const Counting& counting, const Pieces& pieces, int64_t piece, int64_t begin,
+// The piece [begin, end), whose bits the memory has. The whole block.
+DROPKIT_DEVICE_CALL void CountRange(const Counting& counting, const Pieces& pieces, int64_t piece, int64_t begin,
                                     int64_t end, uint64_t stamp) {
-  const uint32_t* bits = Memory().bits;
-  if (counting.channels > 1) return CountInterleaved(counting, pieces, piece, begin, end, bits, stamp);
-  CountRuns(counting, pieces, piece, begin, end, bits, stamp);
+  if (counting.channels > 1) return CountInterleaved(counting, pieces, piece, begin, end, stamp);
+  CountRuns(counting, pieces, piece, begin, end, stamp);
+}
+
+// ---------------------------------------------------------------- boxes
+
+// A box that DrawBox left in the memory. The whole block.
+DROPKIT_DEVICE_CALL void CountBox(const Counting& counting, const Pieces& pieces, int64_t piece, const Part& box,
+                                  uint64_t stamp) {
+  const int width = static_cast<int>(pieces.box_channels), positions = static_cast<int>(box.q1 - box.q0);
+  uint64_t* own = counting.slots + piece * counting.slots_of_piece;
+  const int64_t of_sample = pieces.channel_parts.divisor * pieces.position_parts.divisor, before = box.n * of_sample;
+  if (counting.of == CountOf::kPlane) {
+    const int64_t step = pieces.channel_parts.divisor * width, first = before * width + box.c0;
+    for (int c = static_cast<int>(threadIdx.x); c < width; c += static_cast<int>(blockDim.x)) {
+      const int row = (kOutWords + c * box.row_words) * 32;
+      const uint64_t* slots = counting.slots + first + c;
+      const Unit unit = {box.n, box.c0 + c, pieces.position_parts.divisor, slots, slots, step};
+      FinishUnit<ThreadTeam>(counting, pieces, unit, CountPart(row, row + positions, 0, 1), own + c, stamp);
+    }
+    return;
+  }
+  const int kept = WarpSum(CountPart(0, positions * width, threadIdx.x, blockDim.x));
+  if (threadIdx.x % 32 == 0) atomicAdd(&Memory().kept[0], kept);
+  __syncthreads();
+  if (threadIdx.x >= 32) return;
+  const bool of_tensor = counting.of == CountOf::kTensor;
+  const uint64_t* slots = counting.slots + (of_tensor ? 0 : before);
+  const Unit unit = {box.n, 0, of_tensor ? pieces.count : of_sample, slots, slots, 1};
+  FinishUnit<WarpTeam>(counting, pieces, unit, Memory().kept[0], own, stamp);
 }
 
 }  // namespace dropkit::cuda

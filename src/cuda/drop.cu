@@ -1,7 +1,8 @@
 // Sample and Apply in one launch, where no gain waits for a count: x is read and y written while the bits that decide
 // are still in shared memory.
 //
-// Memory plan: where every element has a bit of its own, a block draws a piece of the mask and applies it at once.
+// Memory plan: where every element has a bit of its own, a block draws a piece of the mask and applies it at once; of a
+// box (pieces.h) run by run.
 // Where elements share bits (a channel's map, a batch), some blocks write the mask, and others draw for each range of
 // elements the few bits that it needs once more, which is cheaper than to wait for one another. Other cases (a gain
 // from counts, fill=noise, strided x or y) are two launches: sample.cu's and apply.cu's.
@@ -30,8 +31,9 @@ struct Elements {
   void* y = nullptr;
   double gain = 1.0, fill = 0.0;  // the gain of a host p
   bool has_own_bits = false;
-  Loop loop;   // the axes that elements are numbered along
-  BitMap map;  // along these, from elements to bits
+  Quotient run;  // by a box's channels; else by more than there are elements
+  Loop loop;     // the axes that elements are numbered along
+  BitMap map;    // along these, from elements to bits
   Ranges ranges;
 };
 
@@ -119,21 +121,35 @@ DROPKIT_DEVICE_CALL void DrawForElements(const MaskWriter& writer, const Drawn& 
   __syncthreads();
 }
 
-// The elements that a block maps for task `i`: none where it only writes a piece of a mask that elements share.
-DROPKIT_DEVICE void TaskAt(const MaskWriter& writer, const Elements& elements, int64_t i, int64_t* begin,
-                           int64_t* end) {
-  if (i >= writer.pieces.count) return RangeAt(elements.ranges, i - writer.pieces.count, begin, end);
-  *begin = i * writer.pieces.piece_bits;
-  *end = elements.has_own_bits ? Least(*begin + writer.pieces.piece_bits, writer.pieces.num_bits) : *begin;
+// The elements that a block maps for a task: `count` of them, none where it only writes a piece of a mask that elements
+// share.
+struct Task {
+  int64_t count;
+  Runs place;
+};
+
+DROPKIT_DEVICE Task TaskAt(const MaskWriter& writer, const Elements& elements, int64_t i) {
+  const Pieces& pieces = writer.pieces;
+  int64_t begin = i * pieces.piece_bits, end = Least(begin + pieces.piece_bits, pieces.num_bits);
+  if (i >= pieces.count) {
+    RangeAt(elements.ranges, i - pieces.count, &begin, &end);
+  } else if (!elements.has_own_bits) {
+    end = begin;
+  } else if (pieces.are_boxes()) {
+    const Part box = BoxAt(pieces, i);
+    const int64_t first = (box.n * pieces.map_bits + box.q0) * pieces.channels + box.c0;
+    return {(box.q1 - box.q0) * pieces.box_channels, {first, pieces.channels, elements.run}};
+  }
+  return {end - begin, {begin, 0, elements.run}};
 }
 
-// Draws the mask's piece number `i`, or, past those, the bits of elements [begin, end) where rows are.
+// Draws the mask's piece number `i`, or, past those, the bits of the task's elements where rows are.
 DROPKIT_DEVICE_CALL void DrawTask(const MaskWriter& writer, const Drawn& drawn, const Elements& elements,
-                                  uint64_t stamp, int64_t i, int64_t begin, int64_t end) {
+                                  uint64_t stamp, int64_t i, const Task& task) {
   if (i < writer.pieces.count) {
     WritePiece(writer, drawn, stamp, i);
-  } else if (begin < end) {
-    DrawForElements(writer, drawn, elements, begin, end);
+  } else if (task.count > 0) {
+    DrawForElements(writer, drawn, elements, task.place.first, task.place.first + task.count);
   }
 }
 
@@ -143,22 +159,21 @@ __global__ void __launch_bounds__(kBlockThreads, kDrawingBlocks)
   __shared__ Drawn drawn;
   const T* x = static_cast<const T*>(elements.x);
   const int64_t tasks = writer.pieces.count + elements.ranges.count;
-  int64_t begin, end;
-  TaskAt(writer, elements, blockIdx.x, &begin, &end);
-  Prefetch(x, begin, end);  // x arrives while bits are drawn
+  Task task = TaskAt(writer, elements, blockIdx.x);
+  Prefetch(x, 0, task.count, elements.run.divisor, task.place);  // x arrives while bits are drawn
   PrepareDrawn(writer.field, &drawn);
   StoreThreshold(writer, drawn);
   const uint64_t stamp = StampOf(writer.counting, drawn, true);
   const Maps<T> maps = MakeMaps<T>(GainFor(writer.field, drawn, elements), elements.fill, drawn.threshold);
   for (int64_t i = blockIdx.x; i < tasks; i += gridDim.x) {
-    DrawTask(writer, drawn, elements, stamp, i, begin, end);
-    const SharedBits bits = {begin, i < writer.pieces.count ? 0 : kOutWords};
-    const int64_t first = begin, stop = end;
+    DrawTask(writer, drawn, elements, stamp, i, task);
+    const SharedBits bits = {0, i < writer.pieces.count ? 0 : kOutWords};
+    const Task now = task;
     if (i + gridDim.x < tasks) {
-      TaskAt(writer, elements, i + gridDim.x, &begin, &end);
-      Prefetch(x, begin, end);
+      task = TaskAt(writer, elements, i + gridDim.x);
+      Prefetch(x, 0, task.count, elements.run.divisor, task.place);
     }
-    ApplyRange(x, static_cast<T*>(elements.y), first, stop, maps, bits);
+    ApplyRange(x, static_cast<T*>(elements.y), 0, now.count, maps, bits, now.place);
     __syncthreads();
   }
 }
@@ -202,6 +217,8 @@ Status DropInOneLaunch(const Spec& spec, Probability p, Key key, Pass pass, cons
   const Field& field = writer.field;
   if (!p.device) elements.gain = GainFactor(spec, field.plan, field.coverage, field.threshold, KeptCount{1, 1});
   elements.has_own_bits = BitsFollowElements(loop);
+  const bool in_boxes = elements.has_own_bits && writer.pieces.are_boxes();
+  elements.run = Quotient::By(in_boxes ? writer.pieces.box_channels : INT64_MAX);
   elements.loop = loop;
   elements.map = BitMapOf(loop);
   if (!elements.has_own_bits) elements.ranges = RangesOf(loop, ElementsOf(x), writer.pieces.most_bits);
@@ -219,10 +236,10 @@ Status DropInOneLaunch(const Spec& spec, Probability p, Key key, Pass pass, cons
   return Status::Internal("a dtype without a kernel");
 }
 
-// A quarter of the cache: what is fetched must still be there when it is read, beside as much of y.
+// A third of the cache: what is fetched must still be there when it is read, beside as much of y.
 Ahead AheadOf(const View& x) {
   const int64_t bytes = ElementsOf(x) * static_cast<int64_t>(SizeOf(x.dtype));
-  return {x.data, std::min(bytes, CacheBytes() / 4)};
+  return {x.data, std::min(bytes, CacheBytes() / 3)};
 }
 
 Status DropInTwoLaunches(const Spec& spec, Probability p, Key key, Pass pass, const View& x, const View& y,

@@ -5,7 +5,10 @@
 #ifndef DROPKIT_SRC_CUDA_FIELD_H_
 #define DROPKIT_SRC_CUDA_FIELD_H_
 
+#include <algorithm>
+
 #include "cuda/grid.h"
+#include "cuda/quotient.h"
 #include "draw.h"
 #include "plan.h"
 #include "rate.h"
@@ -19,6 +22,9 @@ struct Field {
   Axis axis[3];  // plan's, missing axes first, so that the last one's cells follow each other
   int missing_axes = 1;
   int outer_axis = 1;              // the first that is not missing
+  // Of the plan and the axes, to divide by. The outer axis's step is a row of the map, or a plane.
+  Quotient lanes_of_channel, tiles_of_sample, groups_of_sample, positions[3], cells_of_outer_step;
+  int64_t lanes_of_outer_step = 1;
   Key key = nullptr;               // null where the lanes are given
   const float* p = nullptr;        // of device memory; null: what follows holds
   uint64_t threshold = 0;          // T
@@ -43,25 +49,39 @@ struct Drawn {
 
 // The whole block; `drawn` is ready when it returns.
 DROPKIT_DEVICE_CALL void PrepareDrawn(const Field& field, Drawn* drawn) {
-  const unsigned thread = threadIdx.x;
-  if (thread == 0) {
-    LaneLaw* law = reinterpret_cast<LaneLaw*>(drawn->law_bytes);
-    const uint64_t threshold = field.p ? ThresholdOf(*field.p) : field.threshold;
-    drawn->threshold = threshold;
-    if (field.p && !field.given) {
-      *law = MakeLaneLaw(threshold > kOne ? 0 : LaneThreshold(field.spec, field.plan, field.coverage, threshold));
-    } else {
-      *law = field.law;
-    }
-  } else if (thread <= 3 && field.key) {
-    drawn->key[thread - 1] = MakeCallKey(field.key[0], field.key[1], static_cast<Tag>(thread));
+  const unsigned thread = threadIdx.x, first_of_keys = blockDim.x > 32 ? 32 : 1;  // another warp does not wait
+  if (thread == 0) drawn->threshold = field.p ? ThresholdOf(*field.p) : field.threshold;
+  if (!field.p || field.given) {
+    auto* to = reinterpret_cast<uint32_t*>(drawn->law_bytes);
+    const auto* from = reinterpret_cast<const uint32_t*>(&field.law);
+    for (unsigned i = thread; i < sizeof(LaneLaw) / sizeof(uint32_t); i += blockDim.x) to[i] = from[i];
+  } else if (thread == 0) {
+    const uint64_t threshold = drawn->threshold;
+    *reinterpret_cast<LaneLaw*>(drawn->law_bytes) =
+        MakeLaneLaw(threshold > kOne ? 0 : LaneThreshold(field.spec, field.plan, field.coverage, threshold));
+  }
+  if (thread - first_of_keys < 3 && field.key) {
+    const unsigned i = thread - first_of_keys;
+    drawn->key[i] = MakeCallKey(field.key[0], field.key[1], static_cast<Tag>(i + 1));
   }
   __syncthreads();
 }
+static_assert(sizeof(LaneLaw) % sizeof(uint32_t) == 0 && alignof(LaneLaw) >= alignof(uint32_t));
 static_assert(static_cast<int>(Tag::kDigits) == 1 && static_cast<int>(Tag::kCentres) == 3);
 
 DROPKIT_DEVICE uint64_t GlobalSample(const Field& field, int64_t n) {
   return field.plan.shares_batch ? 0 : field.first_sample + static_cast<uint64_t>(n);
+}
+
+// Of the field's plan as it is now.
+inline void SetQuotients(Field* field) {
+  field->lanes_of_channel = Quotient::By(field->plan.lanes_per_channel);
+  field->tiles_of_sample = Quotient::By((field->plan.lanes + kTileLanes - 1) / kTileLanes);
+  field->groups_of_sample = Quotient::By((field->plan.lanes + 127) / 128);
+  const Axis& outer = field->axis[field->outer_axis];
+  field->cells_of_outer_step = Quotient::By(std::max<int64_t>(1, field->plan.cells / outer.size));
+  field->lanes_of_outer_step = field->plan.lanes_per_channel / outer.positions;
+  for (int i = 0; i < 3; ++i) field->positions[i] = Quotient::By(field->axis[i].positions);
 }
 
 // By the device's 32-bit division where that holds the numbers: the 64-bit one is a subroutine.

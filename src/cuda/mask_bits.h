@@ -12,29 +12,10 @@
 #include "bits.h"
 #include "cuda/grid.h"
 #include "cuda/pack.h"
+#include "cuda/quotient.h"
 #include "loop.h"
 
 namespace dropkit::cuda {
-
-// n / divisor; of numbers below 2^31 by a multiplication (Granlund and Montgomery's).
-struct Quotient {
-  int64_t divisor = 1;
-  uint32_t factor = 1, shift = 0;
-
-  static Quotient By(int64_t divisor) {
-    Quotient quotient;
-    quotient.divisor = divisor;
-    if (divisor > kMostNarrow) return quotient;  // of a tensor that is not narrow
-    while ((int64_t{1} << quotient.shift) < divisor) ++quotient.shift;
-    const uint64_t excess = (uint64_t{1} << quotient.shift) - static_cast<uint64_t>(divisor);
-    quotient.factor = static_cast<uint32_t>((excess << 32) / static_cast<uint64_t>(divisor) + 1);
-    return quotient;
-  }
-  DROPKIT_DEVICE uint32_t Of(uint32_t n) const { return (High32(uint64_t{n} * factor) + n) >> shift; }
-  DROPKIT_DEVICE int64_t Of(int64_t n) const { return n / divisor; }
-
-  static constexpr int64_t kMostNarrow = INT32_MAX;
-};
 
 // Words of a mask as vectors.
 class MaskVectors {

@@ -2,8 +2,10 @@
 //
 // Memory plan: each block draws pieces of the mask in its shared memory (draw_bits.h) and writes every word once;
 // counts are summed through the workspace (count.h). Nothing else is read but key, p or the given bytes.
+#include <algorithm>
 #include <bit>
 
+#include "cuda/apply_range.h"
 #include "cuda/cuda.h"
 #include "cuda/mask_writer.h"
 #include "cuda/runtime.h"
@@ -43,9 +45,10 @@ __global__ void FinishEmptyKernel(const float* p, uint64_t host_threshold, uint6
 // ---------------------------------------------------------------- what the kernel is told
 
 Pieces PiecesOf(const Plan& plan, const Mask& mask, Cut cut) {
-  const Pieces pieces = MakePieces(plan, mask, int64_t{static_cast<int>(cut)} * Multiprocessors());
-  // Every piece has slots for all channels then, so the largest ones.
-  const bool counts_channels = mask.spec.over == Over::kPlane && pieces.interleaved;
+  const int64_t step = cut == Cut::kFine ? int64_t{kBlockThreads} * kInFlight * kVectorBytes / 2 : kVectorBits;
+  const Pieces pieces = MakePieces(plan, mask, int64_t{static_cast<int>(cut)} * Multiprocessors(), step);
+  // Every range has slots for all channels then, so the largest ones.
+  const bool counts_channels = mask.spec.over == Over::kPlane && pieces.interleaved && !pieces.are_boxes();
   return counts_channels ? MakePieces(plan, mask, 1) : pieces;
 }
 
@@ -66,10 +69,13 @@ uint64_t ShapeHash(const Field& field, const Pieces& pieces, const Counting& cou
   for (const int64_t value : {int64_t{static_cast<int>(spec.method)}, int64_t{static_cast<int>(spec.rate)},
                               field.plan.lanes, int64_t{field.plan.shares_batch}, int64_t{field.missing_axes},
                               int64_t{pieces.interleaved}, pieces.num_bits, pieces.channels, pieces.map_bits,
-                              pieces.piece_bits, counting.unit_bits, int64_t{static_cast<int>(counting.of)}}) {
+                              pieces.piece_bits, pieces.box_channels, pieces.box_positions, counting.unit_bits,
+                              int64_t{static_cast<int>(counting.of)}}) {
     hash = Mix(hash, static_cast<uint64_t>(value));
   }
-  return Mix(Mix(hash, std::bit_cast<uint64_t>(spec.gamma_scale)), field.first_sample);
+  hash = Mix(Mix(hash, std::bit_cast<uint64_t>(spec.gamma_scale)), field.first_sample);
+  // Slots that are moved hold numbers of other pieces.
+  return Mix(hash, reinterpret_cast<uintptr_t>(counting.slots));
 }
 
 Field FieldOf(const Spec& spec, const Plan& plan, Probability p, Key key, const Mask& mask) {
@@ -84,6 +90,7 @@ Field FieldOf(const Spec& spec, const Plan& plan, Probability p, Key key, const 
   field.p = p.device;
   field.first_sample = static_cast<uint64_t>(mask.first_sample);
   field.draws_centres = spec.method == Method::kCutout;
+  SetQuotients(&field);
   if (!p.device) {
     field.threshold = ThresholdOf(p.value);
     field.law = MakeLaneLaw(LaneThreshold(spec, plan, field.coverage, field.threshold));
@@ -100,7 +107,7 @@ Counting CountingOf(const Plan& plan, const Pieces& pieces, const Mask& mask) {
   if (mask.spec.over == Over::kPlane) {
     counting.of = CountOf::kPlane;
     counting.unit_bits = pieces.map_bits;
-    counting.channels = pieces.interleaved ? pieces.channels : 1;
+    counting.channels = pieces.interleaved && !pieces.are_boxes() ? pieces.channels : 1;
     counting.weight = cells_of_bit;
   } else if (mask.one_count) {
     counting.of = CountOf::kTensor;
@@ -110,6 +117,9 @@ Counting CountingOf(const Plan& plan, const Pieces& pieces, const Mask& mask) {
     counting.unit_bits = pieces.sample_bits;
     counting.weight = cells_of_bit * planes_of_bit;
   }
+  counting.slots_of_piece = !pieces.are_boxes()                ? 2 * counting.channels
+                            : counting.of == CountOf::kPlane ? pieces.box_channels
+                                                             : 1;
   return counting;
 }
 
@@ -125,6 +135,7 @@ Status FromBytes(const Spec& spec, Probability p, const uint8_t* bytes, bool mar
     field.plan.lanes = field.plan.lane_channels * field.plan.lanes_per_channel;
     field.draws_centres = false;
   }
+  SetQuotients(&field);
   field.given = bytes;
   field.given_marks_kept = marks_kept;
   if (Status status = Zero(exec.scratch, WorkspaceBytes(spec, x), exec.stream); !status.ok()) return status;
@@ -159,8 +170,12 @@ size_t WorkspaceBytes(const Spec& spec, const View& x) {
   Plan plan;
   Mask mask;
   if (!Describe(spec, x, &mask).ok() || mask.num_bits == 0 || !MakePlan(spec, x, &plan).ok()) return 0;
-  const Pieces pieces = PiecesOf(plan, mask, Cut::kFine);  // of which there are more
-  return static_cast<size_t>(pieces.count * CountingOf(plan, pieces, mask).slots_of_piece()) * sizeof(uint64_t);
+  int64_t slots = 0;
+  for (const Cut cut : {Cut::kCoarse, Cut::kFine}) {
+    const Pieces pieces = PiecesOf(plan, mask, cut);
+    slots = std::max(slots, pieces.count * CountingOf(plan, pieces, mask).slots_of_piece);
+  }
+  return static_cast<size_t>(slots) * sizeof(uint64_t);
 }
 
 Status Sample(const Spec& spec, Probability p, Key key, const View& x, const Exec& exec, Mask* mask) {

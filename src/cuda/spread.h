@@ -46,7 +46,7 @@ DROPKIT_DEVICE void PlaceOf(const Field& field, const Drawn& drawn, int64_t n, i
     return;
   }
   for (int i = 2; i >= 0; --i) {
-    const int64_t rest = Divide(position, field.axis[i].positions);
+    const int64_t rest = Divide(position, field.positions[i]);
     at[i] = position - rest * field.axis[i].positions;
     position = rest;
   }
@@ -60,7 +60,7 @@ struct Share {
 // What there is of a lane's block in this part.
 DROPKIT_DEVICE_CALL void ClearBlock(const Field& field, const Drawn& drawn, const Pieces& pieces, const Part& part,
                                     int64_t n, int64_t lane, Share share) {
-  const int64_t channel = Divide(lane, field.plan.lanes_per_channel);
+  const int64_t channel = Divide(lane, field.lanes_of_channel);
   const Window window = WindowOf(pieces, part, n, channel);
   if (window.lo >= window.hi) return;
   int64_t at[3], first[3], last[3];
@@ -84,14 +84,12 @@ DROPKIT_DEVICE_CALL void ClearBlock(const Field& field, const Drawn& drawn, cons
   }
 }
 
-// Lanes of a sample, as a mark counts them.
-DROPKIT_DEVICE int64_t LanesOfMarks(const Field& field) { return RoundUp(field.plan.lanes, kTileLanes); }
-
+// A mark's number counts the lanes of whole tiles.
 DROPKIT_DEVICE void AddMark(const Field& field, const Drawn& drawn, const Pieces& pieces, const Part& part, int64_t n,
                             int64_t lane) {
   const int at = atomicAdd(&Memory().marks, 1);
   if (at >= kMostMarks) return ClearBlock(field, drawn, pieces, part, n, lane, {0, 1});
-  Memory().mark[at] = n * LanesOfMarks(field) + lane;
+  Memory().mark[at] = n * field.tiles_of_sample.divisor * kTileLanes + lane;
 }
 
 // How many threads clear each of `marks` blocks: where a block has more of them, each takes some rows.
@@ -105,11 +103,10 @@ DROPKIT_DEVICE int ThreadsOfMark(int marks) {
 DROPKIT_DEVICE void ClearMarks(const Field& field, const Drawn& drawn, const Pieces& pieces, const Part& part) {
   __syncthreads();
   const int marks = static_cast<int>(Least(Memory().marks, kMostMarks)), threads = ThreadsOfMark(marks);
-  const int64_t lanes = LanesOfMarks(field);
   const Share share = {static_cast<int>(threadIdx.x) % threads, threads};
   for (int i = static_cast<int>(threadIdx.x) / threads; i < marks; i += static_cast<int>(blockDim.x) / threads) {
-    const int64_t mark = Memory().mark[i], n = Divide(mark, lanes);
-    ClearBlock(field, drawn, pieces, part, n, mark - n * lanes, share);
+    const int64_t mark = Memory().mark[i], n = Divide(mark / kTileLanes, field.tiles_of_sample);
+    ClearBlock(field, drawn, pieces, part, n, mark - n * field.tiles_of_sample.divisor * kTileLanes, share);
   }
   __syncthreads();
   if (threadIdx.x == 0) Memory().marks = 0;
@@ -118,24 +115,59 @@ DROPKIT_DEVICE void ClearMarks(const Field& field, const Drawn& drawn, const Pie
 
 // ---------------------------------------------------------------- lanes
 
+// Fired lanes of a group that are bits (LanesAreBits), those of `fired`.
+DROPKIT_DEVICE void ClearGroup(const Tile& group, const uint32_t fired[4]) {
+  const int64_t base = group.base + group.lane, lo = group.begin - group.lane, hi = group.end - group.lane;
+  if (lo > 0 || hi < kGroupLanes) {
+    DROPKIT_UNROLL
+    for (int k = 0; k < 4; ++k) ClearWord(base + 32 * k, fired[k], lo - 32 * k, hi - 32 * k);
+    return;
+  }
+  uint32_t* word = Memory().bits + static_cast<int>(base) / 32;
+  const int shift = static_cast<int>(base) % 32;
+  uint64_t pair = 0;  // a word and what it hands on to the next
+  DROPKIT_UNROLL
+  for (int k = 0; k < 4; ++k) {
+    pair |= uint64_t{fired[k]} << shift;
+    atomicAnd(word + k, ~Low32(pair));
+    pair >>= 32;
+  }
+  if (pair != 0) atomicAnd(word + 4, ~Low32(pair));
+}
+
 // Fired lanes [lane, lane + 32) of sample n, those of `fired`; the sample has them all. Blocks wait for ClearMarks.
-DROPKIT_DEVICE void SpreadWord(const Field& field, const Drawn& drawn, const Pieces& pieces, const Part& part,
-                               int64_t n, int64_t lane, uint32_t fired) {
+DROPKIT_DEVICE_CALL void SpreadWord(const Field& field, const Drawn& drawn, const Pieces& pieces, const Part& part,
+                                    int64_t n, int64_t lane, uint32_t fired) {
   if (field.plan.has_blocks) {
     for (; fired != 0; fired &= fired - 1) AddMark(field, drawn, pieces, part, n, lane + __ffs(fired) - 1);
-  } else if (!pieces.interleaved) {
+    return;
+  }
+  if (!pieces.interleaved) {
     const int64_t base = n * pieces.sample_bits + lane - part.begin;
-    ClearWord(base, fired, -base, part.end - part.begin - base);
-  } else {
-    while (fired != 0) {  // a run of lanes of one channel after the other
-      const int64_t channel = Divide(lane, field.plan.lanes_per_channel);
-      const int64_t position = lane - channel * field.plan.lanes_per_channel;
-      const int64_t run = Least(32, field.plan.lanes_per_channel - position);
-      const Window window = WindowOf(pieces, part, n, channel);
-      ClearWord(window.base + position, fired, window.lo - position, Least(run, window.hi - position));
-      fired = run < 32 ? fired >> run : 0;
-      lane += run;
-    }
+    return ClearWord(base, fired, -base, part.end - part.begin - base);
+  }
+  while (fired != 0) {  // a run of lanes of one channel after the other
+    const int64_t channel = Divide(lane, field.lanes_of_channel);
+    const int64_t position = lane - channel * field.plan.lanes_per_channel;
+    const int64_t run = Least(32, field.plan.lanes_per_channel - position);
+    const Window window = WindowOf(pieces, part, n, channel);
+    ClearWord(window.base + position, fired, window.lo - position, Least(run, window.hi - position));
+    fired = run < 32 ? fired >> run : 0;
+    lane += run;
+  }
+}
+
+// Fired lanes of a group that are wanted of it.
+struct GroupWords {
+  uint32_t word[4];
+};
+DROPKIT_DEVICE_CALL void SpreadGroup(const Field& field, const Drawn& drawn, const Pieces& pieces, const Part& part,
+                                     const Tile& group, GroupWords fired) {
+  for (int k = 0; k < 4; ++k) {
+    const int64_t lane = group.lane + 32 * k, left = Least(32, field.plan.lanes - lane);
+    if (lane >= group.end || lane + 32 <= group.begin) continue;
+    const uint32_t word = k == 0 ? fired.word[0] : k == 1 ? fired.word[1] : k == 2 ? fired.word[2] : fired.word[3];
+    SpreadWord(field, drawn, pieces, part, group.n, lane, word & static_cast<uint32_t>(LowMask(left)));
   }
 }
 
