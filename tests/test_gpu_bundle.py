@@ -80,7 +80,7 @@ def test_only_the_system_is_linked(bundle):
 @needs_nvcc
 def test_kernels_for_sm_90_and_ptx(bundle):
     for name in ("dropkit-gpu", "cuda_test", "python/dropkit/torch/libdropkit_torch.so"):
-        found = fatbin.architectures((bundle / name).read_bytes())
+        found = fatbin.architectures(bundle / name)
         sources = len(list((ROOT / "src" / "cuda").glob("*.cu")))
         assert found == [{("sass", 90), ("ptx", 90)}] * sources, name
 
