@@ -6,6 +6,7 @@
 
 #include <cstring>
 #include <set>
+#include <stdexcept>
 
 #include "cli/check/check.h"
 
@@ -19,6 +20,7 @@ class WatchedDevice : public cli::Device {
  public:
   void* stream() override { return this; }
   void* Allocate(size_t bytes) override {
+    if (lost_) throw std::runtime_error("CUDA: cudaMalloc: lost");
     void* memory = host_->Allocate(bytes);
     regions_.insert({static_cast<uint8_t*>(memory), bytes});
     return memory;
@@ -128,17 +130,86 @@ TEST(MirrorTest, WhatIsWrittenThereComesBack) {
   EXPECT_EQ(report.mismatch->what, "x, an input, was written");
 }
 
-TEST(MirrorTest, ALostDeviceIsSaidAndNothingIsShrunkOnIt) {
-  static WatchedDevice device;
+// ---------------------------------------------------------------- devices that get lost
+
+// What the losing verbs lose.
+WatchedDevice* to_lose = nullptr;
+
+Status LosingSample(const Spec& spec, Probability p, Key key, const View& x, const Exec& exec, Mask* mask) {
+  to_lose->Lose();
+  return Sample(spec, p, key, x, exec, mask);
+}
+
+Status LosingSpread(const Spec& spec, Probability p, const uint8_t* bytes, const View& x, const Exec& exec,
+                    Mask* mask) {
+  to_lose->Lose();
+  return Spread(spec, p, bytes, x, exec, mask);
+}
+
+Status LosingPack(const Spec& spec, Probability p, const uint8_t* bytes, const View& x, const Exec& exec, Mask* mask) {
+  to_lose->Lose();
+  return Pack(spec, p, bytes, x, exec, mask);
+}
+
+Status LosingApply(const Mask& mask, Pass pass, const View& x, const View& y, const Exec& exec) {
+  to_lose->Lose();
+  return Apply(mask, pass, x, y, exec);
+}
+
+// The launch that loses the device says that all is well; the next Allocate() throws.
+void ExpectLoss(const char* line, void (*lose_by)(Target* target)) {
+  WatchedDevice device;
+  to_lose = &device;
   Target target{.backend = "cpu", .device = &device};
-  target.apply = [](const Mask& mask, Pass pass, const View& x, const View& y, const Exec& exec) {
-    device.Lose();
-    return Apply(mask, pass, x, y, exec);
-  };
+  lose_by(&target);
+  Case c;
+  ASSERT_TRUE(ReadCase(line, &c).ok()) << line;
+  const Report report = CheckOne(target, c);
+  ASSERT_TRUE(report.mismatch) << line;
+  EXPECT_EQ(report.mismatch->what, "CUDA: lost");
+  EXPECT_EQ(report.mismatch->drawn, Print(c));
+}
+
+TEST(MirrorTest, ADeviceLostInAnyCallIsSaid) {
+  const auto in_sample = [](Target* target) { target->sample = LosingSample; };
+  ExpectLoss("dropout shape=2,3", in_sample);
+  ExpectLoss("dropout verb=split shape=2,3 cut=1", in_sample);
+  ExpectLoss("dropout shape=2,3 spoilt=apply.mask.bits.null", in_sample);
+  ExpectLoss("dropout verb=spread shape=2,3", [](Target* target) { target->spread = LosingSpread; });
+  ExpectLoss("dropout verb=pack shape=2,3", [](Target* target) { target->pack = LosingPack; });
+  ExpectLoss("dropout shape=2,3", [](Target* target) { target->apply = LosingApply; });
+}
+
+TEST(MirrorTest, NothingIsShrunkOnALostDevice) {
+  WatchedDevice device;
+  to_lose = &device;
+  Target target{.backend = "cpu", .device = &device};
+  target.sample = LosingSample;
   const Report report = RunCases(target, 100);
   ASSERT_TRUE(report.mismatch);
   EXPECT_EQ(report.mismatch->what, "CUDA: lost");
   EXPECT_EQ(report.mismatch->reproducer, report.mismatch->drawn);
+}
+
+// A wrong output of the case as drawn; a smaller one loses the device.
+TEST(MirrorTest, ADeviceLostWhileShrinkingEndsTheRun) {
+  WatchedDevice device;
+  to_lose = &device;
+  static bool is_wrong;
+  is_wrong = false;
+  Target target{.backend = "cpu", .device = &device};
+  target.apply = [](const Mask& mask, Pass pass, const View& x, const View& y, const Exec& exec) {
+    const Status status = Apply(mask, pass, x, y, exec);
+    if (is_wrong && mask.total <= 500) to_lose->Lose();
+    if (!status.ok() || mask.total <= 500) return status;
+    is_wrong = true;
+    *static_cast<uint8_t*>(y.data) ^= 1;
+    return status;
+  };
+  const Report report = RunCases(target, 100);
+  ASSERT_TRUE(report.mismatch);
+  EXPECT_TRUE(report.mismatch->what.ends_with(" (a smaller case left the device unusable)")) << report.mismatch->what;
+  EXPECT_NE(report.mismatch->reproducer, report.mismatch->drawn);
 }
 
 }  // namespace

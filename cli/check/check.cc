@@ -20,14 +20,18 @@ class Clock {
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
-// A device that an error left unusable fails every case from there on, so nothing is made smaller on it.
+// A device that an error left unusable fails every case from there on, so nothing is run on it any more: not to make
+// the case smaller, and no case after the smaller one that did it.
 Mismatch Explain(const Target& target, const Case& drawn, const std::string& what) {
-  if (target.device && target.device->lost()) return {what, Print(drawn), Print(drawn)};
+  const auto lost = [&] { return target.device && target.device->lost(); };
+  if (lost()) return {what, Print(drawn), Print(drawn)};
   const auto fails = [&](const Case& c) {
+    if (lost()) return false;
     NameCase(c);
     return !RunCase(c, target).mismatch.empty();
   };
   const Case small = Shrink(drawn, fails);
+  if (lost()) return {what + " (a smaller case left the device unusable)", Print(small), Print(drawn)};
   const std::string again = RunCase(small, target).mismatch;
   if (again.empty())
     return {what + " (not at every run: threads, or memory that nobody set)", Print(drawn), Print(drawn)};

@@ -51,8 +51,15 @@ Status Do(const Target& target, Action action, const Call& call, Bench* bench) {
   const Status status = Do(target, action, mirror.There(call, &mask));
   if (call.mask) *call.mask = mirror.Here(mask);
   const Status returned = mirror.Return(&bench->damage_elsewhere);
-  if (!returned.ok()) bench->damage_elsewhere = returned.message();
-  return status;
+  if (returned.ok()) return status;
+  // A launch that went well tells nothing of the work; no other call may follow on a device that is lost.
+  bench->damage_elsewhere = returned.message();
+  return returned;
+}
+
+// Why a sound call did not do its work; what came of it on a device says more than the error does.
+std::string Failed(const char* how, const Status& status, const Bench& bench) {
+  return bench.damage_elsewhere.empty() ? how + status.message() : bench.damage_elsewhere;
 }
 
 // Samples [first, first + count) of a view.
@@ -131,7 +138,7 @@ std::string RunSpoilt(const Case& c, const Target& target, const Spoil& spoil, B
   if (Status status = bench->GiveScratch(); !status.ok()) return "ScratchBytes: " + status.message();
   if (spoil.stage == Stage::kApply) {
     if (Status status = Do(target, WritingAction(c.verb), bench->call, bench); !status.ok())
-      return "refused before it was spoilt: " + status.message();
+      return Failed("refused before it was spoilt: ", status, *bench);
   }
   bench->Remember();
   Call call = bench->call;
@@ -189,7 +196,7 @@ Outcome RunCase(const Case& c, const Target& target) {
   if (!reference.ok()) {
     outcome.mismatch = "the reference refuses: " + reference.message();
   } else if (!status.ok()) {
-    outcome.mismatch = "refused: " + status.message();
+    outcome.mismatch = Failed("refused: ", status, ours);
   } else {
     outcome.mismatch = Difference(c, &ours, &theirs);
     outcome.trust = TrustOf(theirs.whole.mask);
