@@ -43,10 +43,28 @@ Status Do(const Target& target, Action action, const Call& call) {
   return target.drop(call.spec, call.p, call.key, call.pass, call.x, call.y, call.exec, call.mask);
 }
 
+// Whether y's elements are all that its memory has: between them other bytes must stay, and a part leaves the rest.
+bool IsWholeOutput(const View& y, Bench* bench) {
+  const int64_t elements = y.samples * y.channels * y.size[0] * y.size[1] * y.size[2];
+  return static_cast<size_t>(elements) * SizeOf(y.dtype) == bench->output().bytes();
+}
+
+// Addresses in the memory that a sound call writes all of, and does not read.
+std::vector<const void*> WrittenBy(Action action, const Call& call, Bench* bench) {
+  std::vector<const void*> written;
+  if (action != Action::kApply) written = {call.mask->bits, call.mask->kept, call.mask->threshold};
+  const bool makes_y = action == Action::kApply || action == Action::kDrop;
+  if (makes_y && call.y.data != call.x.data && IsWholeOutput(call.y, bench)) written.push_back(call.y.data);
+  return written;
+}
+
+enum class Expected : uint8_t { kDone, kRefused };
+
 // Where the target's memory is: on the host as it stands, or on its device with all that the call can reach.
-Status Do(const Target& target, Action action, const Call& call, Bench* bench) {
+Status Do(const Target& target, Action action, const Call& call, Bench* bench, Expected expected = Expected::kDone) {
   if (target.device == nullptr) return Do(target, action, call);
-  Mirror mirror(*target.device, bench->Memory());
+  const bool is_done = expected == Expected::kDone;  // else nothing is written, which is seen by what was there
+  Mirror mirror(*target.device, bench->Memory(), is_done ? WrittenBy(action, call, bench) : std::vector<const void*>());
   Mask mask;
   const Status status = Do(target, action, mirror.There(call, &mask));
   if (call.mask) *call.mask = mirror.Here(mask);
@@ -145,14 +163,14 @@ std::string RunSpoilt(const Case& c, const Target& target, const Spoil& spoil, B
   spoil.spoil(&call);
   const Mask before = bench->whole.mask;
   const Action action = spoil.stage == Stage::kApply ? Action::kApply : WritingAction(c.verb);
-  const Status status = Do(target, action, call, bench);
+  const Status status = Do(target, action, call, bench, Expected::kRefused);
   return FindRefused(status, spoil.name, bench, before);
 }
 
 // A spec that the shape does not allow: the memory holds a word of each, and none may be written.
 std::string RunUnfit(const Case& c, const Target& target, Bench* bench) {
   const Mask before = bench->whole.mask;
-  const Status status = Do(target, WritingAction(c.verb), bench->call, bench);
+  const Status status = Do(target, WritingAction(c.verb), bench->call, bench, Expected::kRefused);
   return FindRefused(status, "the spec does not fit the shape", bench, before);
 }
 
