@@ -2,6 +2,7 @@
 #include "cli/check/check.h"
 
 #include <chrono>
+#include <cstdio>
 
 #include "cli/check/crash.h"
 #include "cli/check/random.h"
@@ -25,6 +26,9 @@ class Clock {
 Mismatch Explain(const Target& target, const Case& drawn, const std::string& what) {
   const auto lost = [&] { return target.device && target.device->lost(); };
   if (lost()) return {what, Print(drawn), Print(drawn)};
+  // At once: a smaller case may hang or crash, and the run may be ended before it has the smallest.
+  std::fprintf(stderr, "dropkit check: MISMATCH %s\n  as drawn, made smaller from here on: %s\n", what.c_str(),
+               Print(drawn).c_str());
   const auto fails = [&](const Case& c) {
     if (lost()) return false;
     NameCase(c);
