@@ -88,7 +88,7 @@ TEST(DeviceBenchTest, AWrongResultIsNotTimed) {
   }
 }
 
-// A card is at hand for minutes, so one wrong case does not cost the figures of the others.
+// A wrong case says nothing of the others: their figures are as good as without it.
 TEST(DeviceBenchTest, AWrongCaseIsNamedAndTheNextIsTimed) {
   Flipping device(2400, 0);  // of the first case alone
   const auto report = BenchOnDevice(

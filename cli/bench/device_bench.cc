@@ -1,7 +1,7 @@
 // Pairs of neighbours, one call and one copy, between marks of the stream. Before each of the two the stream is kept
 // busy until it is enqueued, so that what is timed is the device's work and not the host's: by a fill of many times the
-// caches' size (evicted: neither finds anything of its tensors there), or by small fills (as they are: what the
-// neighbour left). The ratio is the median over pairs.
+// caches' size (evicted: neither finds anything of its tensors there), or by a wait of the host's in the stream, which
+// touches no memory (as they are: what the neighbour left). The ratio is the median over pairs.
 #include "cli/bench/device_bench.h"
 
 #include <algorithm>
