@@ -16,6 +16,9 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 MOST_BYTES = 40 << 20
 FLOOR = (2, 36)  # glibc of Debian 12
+NEEDED_BY_TORCH = (
+    "; for peers and tests of torch python3 with torch >= 2.10; for what peers compile a C compiler and Python.h"
+)
 OPTIONS = {
     "CMAKE_BUILD_TYPE": "Release",
     "CMAKE_CUDA_ARCHITECTURES": "90",
@@ -68,7 +71,7 @@ def manifest(folder):
     lines = [
         f"commit {commit()}",
         f"architectures {OPTIONS['CMAKE_CUDA_ARCHITECTURES']} (machine code and PTX)",
-        f"needs glibc {needed[0]}.{needed[1]}, the driver, and for peers and tests of torch python3 with torch >= 2.10",
+        f"needs glibc {needed[0]}.{needed[1]}, the driver{NEEDED_BY_TORCH}",
         f"bytes {total}",
     ]
     for path in files:

@@ -376,3 +376,6 @@ def test_what_is_expected_of_peers():
     assert judged(3.0, trusted=False)[0] == [False]
     assert judged(0.5, contestant="torch_dropout")[0] == [] and judged(0.5, shape="1,1,1,1")[0] == []
     assert judged(None, contestant="dropkit_compiled", wrong="x")[0] == [False]
+    for contestant in ("torchvision_compiled", "dropkit_compiled"):
+        checks, step = judged(None, contestant=contestant, skipped="not measured: no C compiler")
+        assert checks == [] and "no C compiler" in step.report["skipped"][0] and contestant in step.report["skipped"][0]
