@@ -1,7 +1,8 @@
 """Builds what a machine with a GPU needs to test and time dropkit, in build/gpu: `make gpu-bundle`.
 
 A build of its own in build/gpu-build, for sm_90 with PTX, whose component `gpu` (cmake/gpu.cmake) is installed and
-stripped. The folder is made anew, and has its name when it is whole. Without nvcc nothing is built, and that is said.
+stripped. The folder is made anew, and has its name when it is whole. Without nvcc nothing is built, which is a failure:
+an older folder, if there is one, stays, and is not what was asked for.
 """
 
 import argparse
@@ -87,8 +88,7 @@ def main():
     parser.add_argument("--to", type=pathlib.Path, default=ROOT / "build" / "gpu", metavar="FOLDER")
     options = parser.parse_args()
     if nvcc() is None:
-        print("gpu_bundle: no nvcc: skipped")
-        return
+        sys.exit(f"gpu_bundle: no nvcc in PATH or /usr/local/cuda/bin: nothing is made, and {options.to} is as it was")
     build, made = ROOT / "build" / "gpu-build", options.to.with_name(options.to.name + ".new")
     run("cmake", "-B", build, "-G", "Ninja", *(f"-D{name}={value}" for name, value in OPTIONS.items()))
     run("cmake", "--build", build, "-j", options.jobs, "--target", "gpu_bundle")

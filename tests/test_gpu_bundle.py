@@ -57,6 +57,7 @@ def test_the_manifest_lists_what_is_there(bundle):
     there = {str(path.relative_to(bundle)) for path in bundle.rglob("*") if path.is_file()} - {"MANIFEST"}
     assert files.keys() == there
     assert {"dropkit-gpu", "cuda_test", "gpu_check.py", "gpu_step.py", "gpu_peers.py", "gpu_cases.txt"} <= there
+    assert "tests/test_torch_cuda.py" in there
     assert {"tests/golden/masks.txt", "python/dropkit/torch/libdropkit_torch.so", "python/dropkit/__init__.py"} <= there
     assert "a C compiler and Python.h" in head[2]
     assert head[0].split()[0] == "commit" and re.fullmatch("[0-9a-f]{12}(-dirty)?|unknown", head[0].split()[1])
@@ -133,3 +134,11 @@ def test_the_package_of_the_bundle_is_imported(bundle):
     assert done.returncode == 0, done
     path, info = done.stdout.splitlines()
     assert path == str(bundle / "python" / "dropkit" / "torch" / "libdropkit_torch.so") and " cuda" in info
+
+
+def test_without_nvcc_there_is_an_error(monkeypatch, tmp_path):
+    """Else who runs it would take an older folder for what he asked for."""
+    monkeypatch.setattr(gpu_bundle, "nvcc", lambda: None)
+    monkeypatch.setattr(sys, "argv", ["gpu_bundle.py", "--to", str(tmp_path)])
+    with pytest.raises(SystemExit, match="no nvcc .* nothing is made"):
+        gpu_bundle.main()
