@@ -1,7 +1,8 @@
 """Builds what a machine with a GPU needs to test and time dropkit, in build/gpu: `make gpu-bundle`.
 
 A build of its own in build/gpu-build, for sm_90 with PTX, whose component `gpu` (cmake/gpu.cmake) is installed and
-stripped. The folder is made anew, and has its name when it is whole. Without nvcc nothing is built, and that is said.
+stripped. The folder is made anew, and has its name when it is whole. Without nvcc nothing is built, which is a failure:
+an older folder, if there is one, stays, and is not what was asked for.
 """
 
 import argparse
@@ -16,6 +17,9 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 MOST_BYTES = 40 << 20
 FLOOR = (2, 36)  # glibc of Debian 12
+NEEDED_BY_TORCH = (
+    "; for peers and tests of torch python3 with torch >= 2.10; for what peers compile a C compiler and Python.h"
+)
 OPTIONS = {
     "CMAKE_BUILD_TYPE": "Release",
     "CMAKE_CUDA_ARCHITECTURES": "90",
@@ -68,7 +72,7 @@ def manifest(folder):
     lines = [
         f"commit {commit()}",
         f"architectures {OPTIONS['CMAKE_CUDA_ARCHITECTURES']} (machine code and PTX)",
-        f"needs glibc {needed[0]}.{needed[1]}, the driver, and for peers and tests of torch python3 with torch >= 2.10",
+        f"needs glibc {needed[0]}.{needed[1]}, the driver{NEEDED_BY_TORCH}",
         f"bytes {total}",
     ]
     for path in files:
@@ -84,8 +88,7 @@ def main():
     parser.add_argument("--to", type=pathlib.Path, default=ROOT / "build" / "gpu", metavar="FOLDER")
     options = parser.parse_args()
     if nvcc() is None:
-        print("gpu_bundle: no nvcc: skipped")
-        return
+        sys.exit(f"gpu_bundle: no nvcc in PATH or /usr/local/cuda/bin: nothing is made, and {options.to} is as it was")
     build, made = ROOT / "build" / "gpu-build", options.to.with_name(options.to.name + ".new")
     run("cmake", "-B", build, "-G", "Ninja", *(f"-D{name}={value}" for name, value in OPTIONS.items()))
     run("cmake", "--build", build, "-j", options.jobs, "--target", "gpu_bundle")

@@ -1,31 +1,48 @@
 """Runs one step on a machine with a GPU, from the folder that it lies in: gpu_check.py --step STEP [--results FOLDER].
 
-    tests     the programs' tests, random cases against the reference, the tests of the package for torch
-    sanitize  random cases under compute-sanitizer's memcheck, racecheck, initcheck and synccheck
+    tests     the programs' tests, random and fixed cases against the reference, the tests of the package for torch
+    sanitize  random and fixed cases under compute-sanitizer's memcheck, racecheck, initcheck and synccheck
     bench     gpu_cases.txt, each next to a device-to-device copy, and what is expected of some of them
     peers     forward and backward beside other DropBlocks for torch
 
 Installs nothing and asks no network. Each step takes under 8 minutes: every command has a limit of its own, and what
-is left of the step's. FOLDER gets STEP.json and STEP.txt. Exit code 0 if all is well or there is no GPU, which is said;
-1 if there is one that cannot be used, if something failed, or if a figure missed what is expected of it; 2 for a wrong
-command line. Needs Python 3.10 alone.
+is left of the step's (gpu_step.py). FOLDER gets STEP.json and STEP.txt, whatever happens, and bench_cases.json or
+peers_results.json. Exit code 0 if all is well or there is no GPU, which is said; 1 if there is one that cannot be used,
+if something failed, or if a figure missed what is expected of it; 2 for a wrong command line. Needs Python 3.10 alone.
 """
 
 import argparse
-import datetime
 import json
 import os
 import pathlib
+import resource
 import shutil
 import signal
-import subprocess
 import sys
-import time
+import traceback
 
-HERE = pathlib.Path(__file__).resolve().parent
-STEP_SECONDS = 460
+from gpu_step import HERE, STEP_SECONDS, Step, finished
+
 SEED = 20181030
-TOOLS = ("memcheck", "racecheck", "initcheck", "synccheck")
+# So large that each block has a whole round of the main loop, on a card of up to 156 multiprocessors; LARGER where a
+# piece of the mask is applied at once. Random cases have at most 200,000 elements, which leave it out.
+LARGE, LARGER = "p=0.1 shape=16,64,50,50 seed=2018", "p=0.1 shape=64,128,64,64 seed=2018"
+FIXED = {
+    "bf16": f"dropblock:block=7 {LARGE} dtype=bf16",
+    "f32": f"dropout {LARGE} dtype=f32",
+    "f64": f"dropblock:block=7 {LARGE} dtype=f64",
+    "off_by_one": f"dropblock:block=7 {LARGE} dtype=bf16 x=01234/1/0/0/0/1 y=01234/1/0/0/0/1",
+    "channels_last": f"dropblock:block=7 {LARGE} dtype=bf16 x=02341 y=02341",
+    "share_channels": f"dropblock:block=7,share=channels {LARGE} dtype=f32",
+    "spatial_dropout": f"spatial_dropout {LARGE} dtype=bf16",
+    "over_sample": f"dropblock:block=7,over=sample {LARGE} dtype=bf16",
+    "one_launch": f"dropblock:block=7,normalize=asked {LARGER} dtype=bf16 verb=drop",
+}
+SANITIZED = ("off_by_one", "share_channels")
+# What a run of `check` says that found nothing, and one of the tools that ends a clean run.
+NO_MISMATCH = r"^mismatches +0$"
+CLEAN = {name: r"^========= ERROR SUMMARY: 0 errors" for name in ("memcheck", "racecheck", "initcheck", "synccheck")}
+CLEAN["racecheck"] = r"^========= RACECHECK SUMMARY: 0 hazards"
 QUERY = "name,driver_version,clocks.sm,clocks.mem,clocks.max.sm,clocks.max.mem,power.limit,temperature.gpu"
 SHAPE, LATE = "32,256,56,56", "32,2048,7,7"
 BLOCK = "dropblock:block=7@0.1"
@@ -39,91 +56,18 @@ EXPECTED = {
     f"dropout@0.1 {SHAPE} bf16 first forward": (1.2, 0),
     f"dropout@0.1 {SHAPE} f32 first forward": (1.2, 0),
 }
+# Cases that take channels last at most so many times as long as channels first.
+LAST_TO_FIRST = 1.15
+LAST_AS_FAST = (
+    f"{BLOCK} {SHAPE} bf16 last forward",
+    f"{BLOCK} {SHAPE} bf16 last backward",
+    f"{BLOCK} {SHAPE} f32 last forward",
+    f"{BLOCK} 32,1024,14,14 bf16 last forward",
+    f"{BLOCK} {LATE} bf16 last forward",
+    f"spatial_dropout@0.1 {SHAPE} bf16 last forward",
+)
 # How many times as fast dropkit is, forward and backward, by contestant.
 FASTER = {"torchvision": 8, "torchvision_compiled": 2, "timm": 1.2}
-
-
-class Step:
-    """Its commands, one after the other, and what came of them."""
-
-    def __init__(self, name, results):
-        self.start, self.text, self.results = time.monotonic(), [], results
-        self.report = {"step": name, "commands": [], "checks": [], "skipped": []}
-        self.report["date"] = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-
-    def say(self, text):
-        print(text, flush=True)
-        self.text.append(text)
-
-    def run(self, name, *command, limit, **environment):
-        """True if it ended in time with exit code 0."""
-        limit = min(limit, STEP_SECONDS - (time.monotonic() - self.start))
-        command = list(map(str, command))
-        self.say(f"== {name}: {' '.join(command)}")
-        start = time.monotonic()
-        if limit < 1:
-            code, output = "no time left", ""
-        else:
-            code, output = finished(command, limit, os.environ | environment)
-        seconds = round(time.monotonic() - start, 1)
-        self.say(f"{output}== {name}: {'ok' if code == 0 else code} ({seconds} s)")
-        done = {"name": name, "command": command, "exit": code, "seconds": seconds, "output": output[-4000:]}
-        self.report["commands"].append(done)
-        return code == 0
-
-    def skip(self, what):
-        self.say(f"skipped: {what}")
-        self.report["skipped"].append(what)
-
-    def check(self, what, value, allowed, holds):
-        self.say(f"{'ok    ' if holds else 'MISSED'} {what}: {value}; expected: {allowed}")
-        self.report["checks"].append({"what": what, "value": value, "expected": allowed, "ok": bool(holds)})
-
-    def finish(self, verdict=None):
-        failed = any(done["exit"] != 0 for done in self.report["commands"] if done["name"] != "clocks")
-        missed = not all(check["ok"] for check in self.report["checks"])
-        nothing = {done["name"] for done in self.report["commands"]} <= {"card", "clocks"}
-        found = "failed" if failed else "missed" if missed else "skipped" if nothing else "ok"
-        self.report["verdict"] = verdict or found
-        self.say(f"{self.report['step']}: {self.report['verdict']}")
-        if self.results:
-            name = self.report["step"]
-            replace(self.results / f"{name}.json", json.dumps(self.report, indent=1) + "\n")
-            replace(self.results / f"{name}.txt", "\n".join(self.text) + "\n")
-        return 0 if self.report["verdict"] in ("ok", "skipped") else 1
-
-
-def replace(path, text):
-    """Its name never holds half of it."""
-    made = path.with_name(path.name + ".new")
-    made.write_text(text)
-    made.replace(path)
-
-
-def finished(command, limit, environment):
-    """(exit code, or why it has none; output). What it started and left running ends with it."""
-    try:
-        process = subprocess.Popen(
-            command, cwd=HERE, env=environment, text=True, errors="replace", start_new_session=True,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-    except OSError as error:
-        return f"cannot be started: {error}", ""
-    try:
-        output, _ = process.communicate(timeout=limit)
-        return process.returncode, output
-    except subprocess.TimeoutExpired:
-        end_group(process)
-        return f"longer than {limit:.0f} s", process.communicate()[0]
-    finally:
-        end_group(process)
-
-
-def end_group(process):
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
 
 
 # ---------------------------------------------------------------- the machine
@@ -133,7 +77,7 @@ def why_no_card():
     """The program's own word for it, or None."""
     code, output = finished([HERE / "dropkit-gpu", "card"], 60, os.environ)
     if code != 0:
-        sys.exit(f"gpu_check: dropkit-gpu card: {code}\n{output}")
+        raise RuntimeError(f"dropkit-gpu card: {code}\n{output}")
     return output.strip() if output.startswith("no GPU: skipped") else None
 
 
@@ -158,36 +102,52 @@ def python_path():
     return os.pathsep.join(filter(None, (str(HERE / "python"), os.environ.get("PYTHONPATH"))))
 
 
-def why_no_torch():
-    """What keeps this Python's torch from the card, or None."""
-    asked = (
-        "import torch; version = tuple(map(int, torch.__version__.split('.')[:2])); "
-        "print('' if version >= (2, 10) and torch.cuda.is_available() else "
-        "f'torch {torch.__version__}, CUDA {torch.cuda.is_available()}; 2.10 or later with CUDA is needed')"
-    )
-    code, output = finished([sys.executable, "-c", asked], 120, os.environ)
-    lines = output.strip().splitlines()
-    if code != 0:
-        return lines[-1] if lines else str(code)
-    return lines[-1] if lines else None
+ASK_TORCH = """
+def ask():
+    try:
+        import torch
+    except ImportError as error:
+        return str(error)
+    version = tuple(map(int, torch.__version__.split(".")[:2]))
+    if version >= (2, 10) and torch.cuda.is_available():
+        return "good"
+    return f"torch {torch.__version__}, CUDA {torch.cuda.is_available()}; 2.10 or later with CUDA is needed"
+print("\\nANSWER " + ask())
+"""
+
+
+def why_no_torch(step):
+    """What keeps this Python's torch from the card, or None. The answer is marked, because torch warns of this and that
+    beside it. A torch that crashes or hangs is an error: it is there."""
+    code, output = finished([sys.executable, "-c", ASK_TORCH], min(120, step.left()), os.environ)
+    answers = [line.removeprefix("ANSWER ") for line in output.splitlines() if line.startswith("ANSWER ")]
+    if not answers:
+        raise RuntimeError(f"{sys.executable}, asked for torch: {code}\n{output}")
+    return None if answers[-1] == "good" else answers[-1]
 
 
 # ---------------------------------------------------------------- the steps
 
 
 def tests(step):
-    program = HERE / "dropkit-gpu"
-    step.run("cuda_test", HERE / "cuda_test", "--gtest_brief=1", limit=120)
-    step.run("check", program, "check", "--backend", "cuda", "--minutes", "1.5", "--seed", SEED, limit=150)
-    step.run(
-        "check_large", program, "check", "--backend", "cuda", "--large", "--minutes", "0.5", "--seed", SEED, limit=90
-    )
+    check = [HERE / "dropkit-gpu", "check", "--backend", "cuda"]
+    step.run("cuda_test", HERE / "cuda_test", "--gtest_brief=1", limit=120, says=[r"^\[  PASSED  \] [1-9]"])
+    step.run("check", *check, "--minutes", "1.5", "--seed", SEED, limit=150, says=[NO_MISMATCH])
+    step.run("check_large", *check, "--large", "--minutes", "0.5", "--seed", SEED, limit=90, says=[NO_MISMATCH])
+    for name, line in FIXED.items():
+        step.run(f"check_{name}", *check, "--case", line, limit=30, says=[r"^cases +1:", NO_MISMATCH])
     script = HERE / "tests" / "test_torch_cuda.py"
-    why = "not in this bundle" if not script.is_file() else why_no_torch()
+    if not script.is_file():
+        step.fail("tests of the package for torch: not in this bundle")
+        return
+    why = why_no_torch(step)
     if why:
         step.skip(f"tests of the package for torch: {why}")
-    else:
-        step.run("torch", sys.executable, script, limit=180, PYTHONPATH=python_path())
+        return
+    step.run("torch", sys.executable, script, limit=180, PYTHONPATH=python_path())
+    for line in step.output.splitlines():
+        if line.startswith("skipped "):
+            step.skip(f"of the tests of the package for torch: {line.removeprefix('skipped ')}")
 
 
 def sanitize(step):
@@ -196,11 +156,15 @@ def sanitize(step):
     if sanitizer is None:
         step.skip("no compute-sanitizer in PATH or /usr/local/cuda/bin")
         return
-    check = [HERE / "dropkit-gpu", "check", "--backend", "cuda", "--seed", SEED]
-    extent = ["--cases", "400", "--minutes", "1"]
-    for tool in TOOLS:
-        command = [sanitizer, "--tool", tool, "--error-exitcode", "9", *check, *extent]
-        step.run(tool, *command, limit=110, DROPKIT_CHECK_FENCES="0")
+    check = [HERE / "dropkit-gpu", "check", "--backend", "cuda"]
+    for tool, clean in CLEAN.items():
+        command = [sanitizer, "--tool", tool, "--error-exitcode", "9", *check]
+        says = [clean, NO_MISMATCH, r"^cases +[1-9]"]
+        extent = ["--seed", SEED, "--cases", "400", "--minutes", "0.7"]
+        step.run(tool, *command, *extent, limit=75, says=says, DROPKIT_CHECK_FENCES="0")
+        for name in SANITIZED:
+            case = ["--case", FIXED[name]]
+            step.run(f"{tool}_{name}", *command, *case, limit=30, says=says, DROPKIT_CHECK_FENCES="0")
 
 
 def bench(step):
@@ -222,7 +186,12 @@ def judge_bench(step, report):
         row = rows[line]
         value = f"{row['ratio']:.3f}, {row['us']:.1f} us"
         step.check(line, value, allowed, row["trusted"] and (row["ratio"] <= ratio or row["us"] <= microseconds))
-
+    for line in LAST_AS_FAST:
+        pair = [rows.get(line), rows.get(line.replace(" last ", " first "))]
+        times = pair[0]["us"] / pair[1]["us"] if all(pair) else None
+        value = "not measured" if times is None else f"{times:.3f}, {pair[0]['us']:.1f} and {pair[1]['us']:.1f} us"
+        holds = times is not None and times <= LAST_TO_FIRST and all(row["trusted"] for row in pair)
+        step.check(f"{line}, to first", value, f"at most {LAST_TO_FIRST}", holds)
     for line, row in rows.items():
         most, launches = most_launches(row), row["kernels"] + row.get("other_nodes", 0)
         if launches > most:
@@ -237,7 +206,7 @@ def most_launches(row):
 
 
 def peers(step):
-    why = why_no_torch()
+    why = why_no_torch(step)
     if why:
         step.skip(f"peers: {why}")
         return
@@ -251,18 +220,40 @@ def peers(step):
 
 def judge_peers(step, report):
     for row in report["results"]:
+        what = f"{row['contestant']} ({row['source']}) {row['shape']} {row['dtype']}"
+        if "skipped" in row:
+            step.skip(f"{what}: {row['skipped']}")
+            continue
         if row["contestant"].startswith("dropkit") and "wrong" in row:
-            step.check(f"{row['contestant']} {row['shape']} {row['dtype']}", row["wrong"], "a time", False)
+            step.check(what, row["wrong"], "a time", False)
         if row["contestant"] not in FASTER or row["shape"] != SHAPE:
             continue
         allowed = f"at least {FASTER[row['contestant']]} times dropkit's time"
-        what = f"{row['contestant']} ({row['source']}) {row['shape']} {row['dtype']}"
         times = row.get("times_dropkit")
-        value = row.get("wrong", "not measured") if times is None else f"{times:.2f}"
-        step.check(what, value, allowed, times is not None and times >= FASTER[row["contestant"]])
+        value = row.get("wrong", "not measured") if times is None else f"{times:.2f}, spread {row['spread']:.1%}"
+        holds = times is not None and row["trusted"] and times >= FASTER[row["contestant"]]
+        step.check(what, value, allowed, holds)
 
 
 STEPS = {"tests": tests, "sanitize": sanitize, "bench": bench, "peers": peers}
+
+
+def run_step(step):
+    """The verdict where the step has none of its own."""
+    why = why_no_card()
+    if why is None:
+        describe(step)
+        STEPS[step.report["step"]](step)
+        return None
+    step.say(why)
+    card = card_of_the_driver()
+    if card:  # a driver too old for the runtime, say: nothing was checked on a card that is there
+        step.say(f"but the driver has {card}")
+    return "failed" if card else "skipped"
+
+
+def end(number, _):
+    raise SystemExit(f"ended by {signal.Signals(number).name}")
 
 
 def main(arguments):
@@ -273,17 +264,16 @@ def main(arguments):
     results = options.results.resolve() if options.results else None
     if results:
         results.mkdir(parents=True, exist_ok=True)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, end)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # of a program that is ended: gigabytes, and nobody looks
     step = Step(options.step, results)
-    why = why_no_card()
-    if why:
-        step.say(why)
-        card = card_of_the_driver()
-        if card:  # a driver too old for the runtime, say: nothing was checked on a card that is there
-            step.say(f"but the driver has {card}")
-        return step.finish("failed" if card else "skipped")
-    describe(step)
-    STEPS[options.step](step)
-    return step.finish()
+    try:
+        verdict = run_step(step)
+    except BaseException:  # Ctrl-C and the signals above too: there is a report in any case
+        verdict = None
+        step.fail(traceback.format_exc())
+    return step.finish(verdict)
 
 
 if __name__ == "__main__":

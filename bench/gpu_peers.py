@@ -2,6 +2,7 @@
 
 Contestants: dropkit.torch's layer, eager and compiled; torchvision's drop_block2d, eager and compiled; timm's
 DropBlock2d. Where torchvision or timm is not installed, its algorithm is written here anew, and the row says so.
+What torch compiles needs a C compiler and Python's headers; without them it is not measured, and the row says so.
 Each is checked before it is timed: zeros where dropped and one factor elsewhere, in output and gradient alike;
 dropkit's also to the bit against the same key on the CPU.
 
@@ -10,14 +11,19 @@ a fill that leaves nothing in the caches: the time is the device's. `host` is th
 """
 
 import argparse
+import functools
 import importlib
 import importlib.metadata
 import json
 import math
 import os
 import pathlib
+import shutil
 import statistics
+import subprocess
 import sys
+import sysconfig
+import tempfile
 import time
 
 try:
@@ -120,6 +126,28 @@ def timm():
 
 def dropout():
     return lambda x: F.dropout(x, P, True), "torch"
+
+
+def why_not_compiled():
+    """What Triton lacks here, or None: what launches its kernels it compiles as C, which includes Python.h."""
+    compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")
+    if compiler is None:
+        return "no C compiler"
+    scheme = sysconfig.get_default_scheme()  # Debian's own has none of the headers
+    headers = sysconfig.get_paths("posix_prefix" if scheme == "posix_local" else scheme)["include"]
+    with tempfile.TemporaryDirectory() as folder:
+        source = pathlib.Path(folder) / "empty.c"
+        source.write_text("#include <Python.h>\n")
+        command = [compiler, "-shared", "-fPIC", f"-I{headers}", source, "-o", source.with_suffix(".so")]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=60)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return f"no C compiler: {error}"
+    if done.returncode == 0:
+        return None
+    if not (pathlib.Path(headers) / "Python.h").is_file():
+        return f"no Python.h in {headers}"
+    return f"no C compiler: {compiler} ended with {done.returncode}"
 
 
 def compiled(function):
@@ -250,9 +278,9 @@ def measure(clock, call, beside):
 # ---------------------------------------------------------------- the run
 
 
-def rows_of(shape, dtype, device):
-    """A row for each contestant. A wrong result of dropkit's ends the run; what else fails is said in the row, such as
-    a compiler that is not there."""
+def rows_of(shape, dtype, device, lack):
+    """A row for each contestant. A wrong result of dropkit's ends the run; what else fails is said in the row. `lack`:
+    what is not here to compile with, if so."""
     torch.manual_seed(2018)
     x, gradient = ((torch.rand(shape, device=device) + 0.5).to(DTYPES[dtype]) for _ in range(2))
     clock = Clock(device)
@@ -266,6 +294,9 @@ def rows_of(shape, dtype, device):
     yield named | {"contestant": "dropkit", "source": "dropkit"} | measure(clock, ours, ours)
     for name, make in CONTESTANTS.items():
         row = named | {"contestant": name, "source": "-"}
+        if lack and name.endswith("_compiled"):
+            yield row | {"skipped": f"not measured: {lack}"}
+            continue
         try:
             function, row["source"] = make()
             call = Call(function, x, gradient)
@@ -279,6 +310,8 @@ def rows_of(shape, dtype, device):
 
 def line_of(row):
     who = f"{row['contestant']} ({row['source']})"
+    if "skipped" in row:
+        return f"| {row['shape']} {row['dtype']} | {who} | {row['skipped']} |"
     if "wrong" in row:
         return f"| {row['shape']} {row['dtype']} | {who} | WRONG: {row['wrong']} |"
     remark = "" if row["trusted"] else " TOO NOISY to trust"
@@ -298,21 +331,31 @@ def versions():
     return found
 
 
-def run(device, shapes, dtypes, report=None):
-    """Fills the report row by row, so that it has what was measured when something ends the run."""
-    report = {} if report is None else report
-    report |= {"device": "the host" if device.type == "cpu" else torch.cuda.get_device_name(device)}
-    report |= {"versions": versions(), "p": P, "block": BLOCK, "results": []}
+def run(device, shapes, dtypes, save=None):
+    """The report, which `save` gets after every row: what ends the run later, or hangs, costs no figure."""
+    report = {"device": "the host" if device.type == "cpu" else torch.cuda.get_device_name(device)}
+    report |= {"versions": versions(), "not_compiled": why_not_compiled(), "p": P, "block": BLOCK, "results": []}
     print(
         f"{report['device']}; {report['versions']}; p = {P}, block {BLOCK}; forward and backward, medians over pairs\n"
     )
     print("| tensor | contestant | us | dropkit us | times dropkit | spread | host us |\n|---|---|---|---|---|---|---|")
+    if save:
+        save(report)
     for shape in shapes:
         for dtype in dtypes:
-            for row in rows_of(shape, dtype, device):
+            for row in rows_of(shape, dtype, device, report["not_compiled"]):
                 report["results"].append(row)
                 print(line_of(row), flush=True)
+                if save:
+                    save(report)
     return report
+
+
+def write(path, report):
+    """Its name never holds half of it."""
+    made = path.with_name(path.name + ".new")
+    made.write_text(json.dumps(report, indent=1) + "\n")
+    os.replace(made, path)
 
 
 def main(arguments):
@@ -322,16 +365,11 @@ def main(arguments):
     if not torch.cuda.is_available():
         print("no GPU: skipped")
         return
-    report = {"results": []}
+    save = functools.partial(write, options.json) if options.json else None
     try:
-        run(torch.device("cuda"), SHAPES, list(DTYPES), report)
+        run(torch.device("cuda"), SHAPES, list(DTYPES), save)
     except (Wrong, Missing) as error:
         sys.exit(f"gpu_peers: {error}")
-    finally:
-        if options.json:
-            made = options.json.with_name(options.json.name + ".new")
-            made.write_text(json.dumps(report, indent=1) + "\n")
-            os.replace(made, options.json)
 
 
 if __name__ == "__main__":

@@ -50,13 +50,12 @@ std::filesystem::path EndOfLinks(std::filesystem::path path) {
 
 std::string TemporaryName(const std::string& target) { return target + ".tmp" + std::to_string(getpid()); }
 
-// What is no regular file is written straight.
+}  // namespace
+
 bool IsReplaced(const std::string& path) {
   std::error_code ignored;
   return !std::filesystem::exists(path, ignored) || std::filesystem::is_regular_file(path, ignored);
 }
-
-}  // namespace
 
 void ReplaceFile(const std::string& path, const std::function<void(std::FILE*)>& write) {
   if (!IsReplaced(path)) return WriteStraight(path, path, write);

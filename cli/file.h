@@ -16,6 +16,8 @@ namespace dropkit::cli {
 void ReplaceFile(const std::string& path, const std::function<void(std::FILE*)>& write);
 // Writes `text` likewise.
 void ReplaceFile(const std::string& path, const std::string& text);
+// Whether a second ReplaceFile() takes the place of the first: a pipe gets both.
+bool IsReplaced(const std::string& path);
 // Throws what ReplaceFile() would throw if nothing can be written there; for before long work. Changes nothing.
 void TryReplaceFile(const std::string& path);
 

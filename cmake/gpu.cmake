@@ -37,6 +37,6 @@ file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/generated/METADATA @ONLY
 install(FILES ${PROJECT_BINARY_DIR}/generated/METADATA COMPONENT gpu
         DESTINATION python/dropkit-${PROJECT_VERSION}.dist-info)
 install(DIRECTORY python/dropkit DESTINATION python COMPONENT gpu PATTERN __pycache__ EXCLUDE)
-install(FILES bench/gpu_check.py bench/gpu_peers.py bench/gpu_cases.txt DESTINATION . COMPONENT gpu)
+install(FILES bench/gpu_check.py bench/gpu_step.py bench/gpu_peers.py bench/gpu_cases.txt DESTINATION . COMPONENT gpu)
 install(FILES tests/golden/masks.txt DESTINATION tests/golden COMPONENT gpu)
-install(FILES tests/test_torch_cuda.py DESTINATION tests COMPONENT gpu OPTIONAL)
+install(FILES tests/test_torch_cuda.py DESTINATION tests COMPONENT gpu)

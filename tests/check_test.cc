@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 
 #include "cli/check/fenced.h"
@@ -227,6 +228,22 @@ TEST(CheckTest, ReproducersAreSmall) {
   ASSERT_TRUE(ReadCase(Caught(target, 300).reproducer, &c).ok());
   EXPECT_LE(c.Elements(), 80);
   EXPECT_EQ(c.sizes[1] >= 3 && c.verb != Verb::kDrop, true);
+}
+
+// A smaller case may be the one that hangs.
+TEST(CheckDeathTest, TheCaseAsDrawnIsSaidBeforeItIsMadeSmaller) {
+  static int mismatches;
+  mismatches = 0;
+  Target target{.backend = "cpu"};
+  target.apply = [](const Mask& mask, Pass pass, const View& x, const View& y, const Exec& exec) {
+    const Status status = Apply(mask, pass, x, y, exec);
+    if (!status.ok() || y.dtype != DType::kF64 || mask.total < 100) return status;
+    if (++mismatches > 1) std::_Exit(3);
+    *static_cast<uint8_t*>(y.data) ^= 1;
+    return status;
+  };
+  EXPECT_EXIT(Check(target, kSeed, {.seconds = 300, .cases = 300}), testing::ExitedWithCode(3),
+              "MISMATCH y\\[.*as drawn.* dtype=f64 ");
 }
 
 // Moving y's order to the default and to x's undo each other where neither matters; a budget would hide that.

@@ -55,6 +55,18 @@ def test_what_there_is_no_memory_for_is_named_and_left_out(tmp_path):
     assert [row["line"] for row in report["results"]] == [CASE]
 
 
+def test_a_case_that_ends_the_run_costs_no_figure_before_it(tmp_path):
+    unfit = "dropblock:block=9,clip=error@0.2 2,3,4,4 f32 first forward"
+    done = run("--seconds", 0, "--case", CASE, "--case", unfit, "--json", tmp_path / "bench.json")
+    assert done.returncode != 0 and "block" in done.stderr, done
+    assert [row["line"] for row in json.loads((tmp_path / "bench.json").read_text())["results"]] == [CASE]
+
+
+def test_a_pipe_gets_the_results_once():
+    done = run("--seconds", 0, "--case", CASE, "--case", CASE, "--json", "/dev/stderr")
+    assert len(json.loads(done.stderr)["results"]) == 2, done
+
+
 def test_the_file_of_cases_is_read_and_whole():
     lines = (ROOT / "bench" / "cases.txt").read_text().splitlines()
     cases = [line for line in lines if line and not line.startswith("#")]

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 
+import gpu_check
 import pytest
 import soak
 
@@ -79,6 +80,14 @@ def test_one_case():
     assert field(trivial, "MISTRUSTED").startswith("1 ") and "drawn again" not in trivial
     assert "1 to be refused" in field(succeed("--case", "dropout shape=2,3 spoilt=key.null"), "cases")
     assert "1 to be refused" in field(succeed("--case", "dropblock:block=9,clip=error shape=2,3,4,4"), "cases")
+
+
+@pytest.mark.parametrize("line", gpu_check.FIXED.values())
+def test_the_cases_for_a_card_show_something_here_too(line):
+    text = succeed("--backend", "cpu", "--case", line)
+    assert field(text, "cases").startswith("1: 1 random") and field(text, "mismatches") == "0"
+    for pattern in (gpu_check.NO_MISMATCH, r"^cases +1:"):
+        assert re.search(pattern, text, re.MULTILINE)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
-"""What `make gpu-bundle` makes runs where there is no GPU, up to the words that say so; its scripts judge rightly.
+"""What `make gpu-bundle` makes runs where there is no GPU, up to the words that say so.
 
-The bundle is built in build/gpu-build (bench/gpu_bundle.py; a minute where ccache has it). Without nvcc all but the
-scripts' own logic is skipped by name. With a card here its programs would run for minutes: that is `make gpu-check`'s.
+The bundle is built in build/gpu-build (bench/gpu_bundle.py; a minute where ccache has it). Without nvcc it is skipped
+by name. With a card here its programs would run for minutes: that is `make gpu-check`'s. What its scripts make of a
+card's answers is test_gpu_check.py's and test_gpu_peers.py's.
 """
 
 import hashlib
@@ -16,10 +17,8 @@ import sys
 import fatbin
 import gpu_bundle
 import gpu_check
-import gpu_peers
 import pytest
 import torch
-import torch.nn.functional as F
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 needs_nvcc = pytest.mark.skipif(gpu_bundle.nvcc() is None, reason="no nvcc on this machine")
@@ -57,8 +56,10 @@ def test_the_manifest_lists_what_is_there(bundle):
         files[name] = len(content)
     there = {str(path.relative_to(bundle)) for path in bundle.rglob("*") if path.is_file()} - {"MANIFEST"}
     assert files.keys() == there
-    assert {"dropkit-gpu", "cuda_test", "gpu_check.py", "gpu_peers.py", "gpu_cases.txt"} <= there
+    assert {"dropkit-gpu", "cuda_test", "gpu_check.py", "gpu_step.py", "gpu_peers.py", "gpu_cases.txt"} <= there
+    assert "tests/test_torch_cuda.py" in there
     assert {"tests/golden/masks.txt", "python/dropkit/torch/libdropkit_torch.so", "python/dropkit/__init__.py"} <= there
+    assert "a C compiler and Python.h" in head[2]
     assert head[0].split()[0] == "commit" and re.fullmatch("[0-9a-f]{12}(-dirty)?|unknown", head[0].split()[1])
     assert int(head[3].split()[1]) == sum(files.values()) < 40 << 20
     assert not any("__pycache__" in name for name in there)
@@ -80,7 +81,7 @@ def test_only_the_system_is_linked(bundle):
 @needs_nvcc
 def test_kernels_for_sm_90_and_ptx(bundle):
     for name in ("dropkit-gpu", "cuda_test", "python/dropkit/torch/libdropkit_torch.so"):
-        found = fatbin.architectures((bundle / name).read_bytes())
+        found = fatbin.architectures(bundle / name)
         sources = len(list((ROOT / "src" / "cuda").glob("*.cu")))
         assert found == [{("sass", 90), ("ptx", 90)}] * sources, name
 
@@ -107,6 +108,7 @@ def test_every_step_says_that_there_is_no_gpu(bundle, tmp_path, step):
     assert said.startswith(f"{NONE} (no CUDA ") and said.endswith(f"{step}: skipped\n")
     report = json.loads((results / f"{step}.json").read_text())
     assert report["verdict"] == "skipped" and report["step"] == step and report["commands"] == []
+    assert report["bundle"] == (bundle / "MANIFEST").read_text().splitlines()[:4]
     assert (results / f"{step}.txt").read_text() == said
 
 
@@ -134,264 +136,9 @@ def test_the_package_of_the_bundle_is_imported(bundle):
     assert path == str(bundle / "python" / "dropkit" / "torch" / "libdropkit_torch.so") and " cuda" in info
 
 
-# ---------------------------------------------------------------- gpu_check.py
-
-
-# Says what a card would, and writes the results that FAKE names.
-FAKE_PROGRAM = """#!/bin/sh
-echo "$@" >> "$FAKE/calls"
-if [ "$1" = bench ]; then
-  while [ "$1" != --json ]; do shift; done
-  cp "$FAKE/results.json" "$2"
-  exit "${FAKE_BENCH_EXIT:-0}"
-fi
-[ "$1" = check ] && exit "$FAKE_EXIT"
-echo "name                a card"
-"""
-
-
-@pytest.fixture
-def machine(tmp_path):
-    """A folder like the bundle, of programs that play a card."""
-    shutil.copy(gpu_check.__file__, tmp_path)
-    for name in ("dropkit-gpu", "cuda_test"):
-        (tmp_path / name).write_text(FAKE_PROGRAM)
-        (tmp_path / name).chmod(0o755)
-    (tmp_path / "gpu_peers.py").write_text("print('peers')")
-    return tmp_path
-
-
-def run_step(machine, step, code=0, exit_of_check=0, path=None, **environment):
-    """(the report, the calls of dropkit-gpu)"""
-    environment |= {"FAKE": str(machine), "FAKE_EXIT": str(exit_of_check), "PATH": path or os.environ["PATH"]}
-    command = [sys.executable, machine / "gpu_check.py", "--step", step, "--results", machine / "out"]
-    run(*command, code=code, **environment)
-    return json.loads((machine / "out" / f"{step}.json").read_text()), (machine / "calls").read_text().splitlines()
-
-
-def test_the_step_tests_on_a_card(machine):
-    report, calls = run_step(machine, "tests")
-    assert [done["name"] for done in report["commands"] if done["name"] != "clocks"] == [
-        "card",
-        "cuda_test",
-        "check",
-        "check_large",
-    ]
-    assert report["verdict"] == "ok" and "not in this bundle" in str(report["skipped"])
-    assert any("check --backend cuda --large" in call for call in calls)
-    report, _ = run_step(machine, "tests", code=1, exit_of_check=1)
-    assert report["verdict"] == "failed"
-
-
-def test_the_step_sanitize_on_a_card(machine):
-    report, _ = run_step(machine, "sanitize", path="/usr/bin:/bin")
-    if not shutil.which("compute-sanitizer", path="/usr/bin:/bin:/usr/local/cuda/bin"):
-        assert report["verdict"] == "skipped" and "no compute-sanitizer" in str(report["skipped"])
-    tool = machine / "bin" / "compute-sanitizer"
-    tool.parent.mkdir()
-    tool.write_text('#!/bin/sh\necho "$DROPKIT_CHECK_FENCES $2" >> "$FAKE/tools"\nshift 4\nexec "$@"\n')
-    tool.chmod(0o755)
-    report, _ = run_step(machine, "sanitize", path=f"{tool.parent}:/usr/bin:/bin")
-    assert report["verdict"] == "ok"
-    assert (machine / "tools").read_text().splitlines() == [f"0 {name}" for name in gpu_check.TOOLS]
-
-
-def test_the_step_bench_on_a_card(machine):
-    for ratio, code, verdict in ((1.0, 0, "ok"), (1.6, 1, "missed")):
-        rows = [row(line, ratio=ratio) for line in gpu_check.EXPECTED]
-        (machine / "results.json").write_text(json.dumps({"results": rows}))
-        report, _ = run_step(machine, "bench", code=code)
-        assert report["verdict"] == verdict and len(report["checks"]) == len(gpu_check.EXPECTED)
-
-
-def test_a_wrong_case_does_not_cost_the_figures_of_the_others(machine):
-    first, *others = gpu_check.EXPECTED
-    (machine / "results.json").write_text(json.dumps({"results": [row(line) for line in others]}))
-    report, _ = run_step(machine, "bench", code=1, FAKE_BENCH_EXIT="1")
-    assert report["verdict"] == "failed"
-    assert [check["what"] for check in report["checks"] if not check["ok"]] == [first]
-    assert len(report["checks"]) == len(gpu_check.EXPECTED)
-
-
-def test_clocks_that_nobody_tells_are_no_failure(machine):
-    tool = machine / "bin" / "nvidia-smi"
-    tool.parent.mkdir()
-    tool.write_text("#!/bin/sh\necho no such field\nexit 9\n")
-    tool.chmod(0o755)
-    report, _ = run_step(machine, "tests", path=f"{tool.parent}:/usr/bin:/bin")
-    assert [done["exit"] for done in report["commands"] if done["name"] == "clocks"] == [9]
-    assert report["verdict"] == "ok"
-
-
-def test_a_card_that_cannot_be_used_is_not_skipped(machine):
-    """A driver that is too old for the runtime, for one."""
-    (machine / "dropkit-gpu").write_text("#!/bin/sh\necho 'no GPU: skipped (the driver is for CUDA 12.4)'\n")
-    (machine / "calls").touch()
-    tool = machine / "bin" / "nvidia-smi"
-    tool.parent.mkdir()
-    for said, code, verdict in (("GPU 0: a card (UUID: 1)", 1, "failed"), ("No devices were found", 0, "skipped")):
-        tool.write_text(f"#!/bin/sh\necho '{said}'\n")
-        tool.chmod(0o755)
-        report, _ = run_step(machine, "tests", code=code, path=f"{tool.parent}:/usr/bin:/bin")
-        assert report["verdict"] == verdict and report["commands"] == []
-
-
-def test_the_packages_that_the_caller_named_are_still_found(monkeypatch):
-    package = str(gpu_check.HERE / "python")
-    monkeypatch.setenv("PYTHONPATH", "/their/site")
-    assert gpu_check.python_path() == f"{package}:/their/site"
-    monkeypatch.delenv("PYTHONPATH")
-    assert gpu_check.python_path() == package
-
-
-def test_the_step_peers_without_a_torch_that_sees_the_card(machine):
-    if torch.cuda.is_available():
-        pytest.skip("this machine has a GPU")
-    report, _ = run_step(machine, "peers")
-    assert report["verdict"] == "skipped" and "CUDA False" in str(report["skipped"])
-
-
-def test_a_wrong_step_is_refused():
-    said = subprocess.run([sys.executable, gpu_check.__file__, "--step", "benches"], capture_output=True, text=True)
-    assert said.returncode == 2 and "'benches'" in said.stderr and "sanitize" in said.stderr
-
-
-def test_commands_end_in_time_with_what_they_started(tmp_path):
-    step = gpu_check.Step("tests", tmp_path)
-    assert step.run("good", "sh", "-c", "echo yes", limit=60)
-    assert not step.run("bad", "sh", "-c", "exit 3", limit=60)
-    assert not step.run("slow", "sh", "-c", f"sleep 600 & echo $! > {tmp_path}/pid; wait", limit=1)
-    assert not step.run("none", tmp_path / "nothing", limit=60)
-    child = pathlib.Path("/proc", (tmp_path / "pid").read_text().strip(), "stat")
-    assert not child.exists() or child.read_text().split()[2] in "ZX"
-    exits = [done["exit"] for done in step.report["commands"]]
-    assert exits[:2] == [0, 3] and exits[2] == "longer than 1 s" and exits[3].startswith("cannot be started")
-    assert step.finish() == 1
-    assert json.loads((tmp_path / "tests.json").read_text())["verdict"] == "failed"
-
-
-def test_no_command_starts_when_the_time_is_up(tmp_path):
-    step = gpu_check.Step("tests", tmp_path)
-    step.start -= gpu_check.STEP_SECONDS
-    assert not step.run("late", "touch", tmp_path / "touched", limit=60)
-    assert not (tmp_path / "touched").exists() and step.finish() == 1
-
-
-def row(line, **values):
-    return {"line": line, "case": line, "ratio": 1.0, "us": 50.0, "trusted": True, "kernels": 1} | values
-
-
-def test_what_is_expected_of_cases():
-    cases = (ROOT / "bench" / "gpu_cases.txt").read_text().splitlines()
-    assert gpu_check.EXPECTED.keys() <= set(cases)
-    late = next(line for line in gpu_check.EXPECTED if gpu_check.LATE in line)
-    first = next(line for line in gpu_check.EXPECTED if line != late)
-    for change, holds in [
-        ({}, True),
-        ({first: {"ratio": 1.2}}, False),
-        ({first: {"trusted": False}}, False),
-        ({late: {"ratio": 1.8, "us": 11.9}}, True),
-        ({late: {"ratio": 1.8, "us": 12.1}}, False),
-        ({late: {"ratio": 1.4, "us": 30.0}}, True),
-        ({first: None}, False),
-    ]:
-        rows = [row(line, **(change.get(line) or {})) for line in gpu_check.EXPECTED if change.get(line, 0) is not None]
-        step = gpu_check.Step("bench", None)
-        gpu_check.judge_bench(step, {"results": rows})
-        assert len(step.report["checks"]) == len(gpu_check.EXPECTED)
-        assert all(check["ok"] for check in step.report["checks"]) == holds, change
-
-
-def test_what_is_expected_of_launches():
-    counted, uncounted = "dropblock:block=7,normalize=kept@0.1 2,3,8,8 f32", "dropout:normalize=expected@0.1 2,3 f32"
-    for case, call, most in [
-        (counted, "forward", 2),
-        (counted, "backward", 1),
-        (counted, "sample", 1),
-        (uncounted, "forward", 1),
-        (uncounted, "recompute", 1),
-    ]:
-        line = f"{case.partition(':')[0]}@0.1 2,3,8,8 f32 first {call}"  # the defaults are in the full line alone
-        for kernels, others in ((most, 0), (most + 1, 0), (most, 1)):
-            step = gpu_check.Step("bench", None)
-            rows = [row(line, case=f"{case} first {call}", kernels=kernels, other_nodes=others)]
-            gpu_check.judge_bench(step, {"results": rows})
-            said = [check["what"] for check in step.report["checks"] if check["what"].startswith("launches")]
-            assert said == ([f"launches of {line}"] if kernels + others > most else [])
-
-
-def test_what_is_expected_of_peers():
-    def judged(times, **more):
-        step = gpu_check.Step("peers", None)
-        values = {} if times is None else {"times_dropkit": times}
-        peer = {"contestant": "timm", "source": "timm", "shape": gpu_check.SHAPE, "dtype": "f32"} | values | more
-        gpu_check.judge_peers(step, {"results": [peer]})
-        return [check["ok"] for check in step.report["checks"]]
-
-    assert judged(1.21) == [True] and judged(1.19) == [False] and judged(None, wrong="x") == [False]
-    assert judged(0.5, contestant="torch_dropout") == [] and judged(0.5, shape="1,1,1,1") == []
-
-
-# ---------------------------------------------------------------- gpu_peers.py
-
-
-def test_rewritten_algorithms_are_the_packages():
-    """The same draws of torch's generator give the same bits as the installed packages."""
-    vision, layers = pytest.importorskip("torchvision.ops"), pytest.importorskip("timm.layers")
-    pairs = [
-        (lambda x: gpu_peers.torchvision_drop_block2d(x, 0.1, 7), lambda x: vision.drop_block2d(x, 0.1, 7)),
-        (gpu_peers.TimmDropBlock2d(0.1, 7), layers.DropBlock2d(0.1, 7)),
-    ]
-    for ours, theirs in pairs:
-        for shape in ((4, 8, 28, 28), (2, 64, 9, 13)):
-            x = torch.rand(shape) + 0.5
-            results = []
-            for function in (ours, theirs):
-                torch.manual_seed(2018)
-                results.append(function(x))
-            assert torch.equal(*results) and (results[0] == 0).any()
-
-
-def test_contestants_are_checked_and_timed_on_the_cpu(monkeypatch):
-    monkeypatch.setattr(gpu_peers, "PAIRS", 3)
-    monkeypatch.setattr(gpu_peers, "WARM_UP", 1)
-    monkeypatch.setattr(gpu_peers, "ROWS", 1)
-    monkeypatch.setattr(gpu_peers, "compiled", lambda function: function)
-    report = gpu_peers.run(torch.device("cpu"), [(4, 16, 20, 20)], ["f32"])
-    rows = {row["contestant"]: row for row in report["results"]}
-    assert rows.keys() == {"copy", "dropkit", *gpu_peers.CONTESTANTS}
-    assert all(row["times_dropkit"] > 0 and row["pairs"] == 3 for row in rows.values()), rows
-
-
-def test_what_cannot_be_compiled_is_said_and_the_rest_is_timed(monkeypatch):
-    """Triton wants a C compiler and Python's headers, which a machine for running has not always."""
-
-    def no_compiler(function):
-        raise RuntimeError("Failed to find C compiler")
-
-    for name, value in (("PAIRS", 3), ("WARM_UP", 1), ("ROWS", 1), ("compiled", no_compiler)):
-        monkeypatch.setattr(gpu_peers, name, value)
-    report = gpu_peers.run(torch.device("cpu"), [(4, 16, 20, 20)], ["f32"])
-    wrong = {row["contestant"]: row["wrong"] for row in report["results"] if "wrong" in row}
-    assert wrong.keys() == {"dropkit_compiled", "torchvision_compiled"} and "C compiler" in str(wrong)
-    step = gpu_check.Step("peers", None)
-    gpu_check.judge_peers(step, report)
-    assert [check["ok"] for check in step.report["checks"]] == [False]
-    assert "dropkit_compiled" in step.report["checks"][0]["what"]
-
-
-@pytest.mark.parametrize(
-    "function, what",
-    [
-        (lambda x: x * 1.0, "0 nowhere"),
-        (lambda x: x * 0.0, "0 everywhere"),
-        (lambda x: F.dropout(x, 0.1) * torch.linspace(1, 2, x.numel()).view_as(x), "not 0 or one number"),
-        (lambda x: F.dropout(x, 0.1) / 0.0, "not finite"),
-        (lambda x: F.dropout(x, 0.1).detach() + 0 * x, "the gradient"),
-        (lambda x: F.dropout(x, 0.1).double(), "float64"),
-    ],
-)
-def test_what_is_wrong_is_not_timed(function, what):
-    x = torch.rand(2, 3, 8, 8) + 0.5
-    with pytest.raises(gpu_peers.Wrong, match=what):
-        gpu_peers.check(gpu_peers.Call(function, x, torch.rand_like(x) + 0.5))
+def test_without_nvcc_there_is_an_error(monkeypatch, tmp_path):
+    """Else who runs it would take an older folder for what he asked for."""
+    monkeypatch.setattr(gpu_bundle, "nvcc", lambda: None)
+    monkeypatch.setattr(sys, "argv", ["gpu_bundle.py", "--to", str(tmp_path)])
+    with pytest.raises(SystemExit, match="no nvcc .* nothing is made"):
+        gpu_bundle.main()

@@ -15,9 +15,13 @@ from outside import ROOT, run
 
 NVCC = os.environ.get("DROPKIT_NVCC")
 OPTIONS = ["-std=c++20", "-O3", "-fmad=false", "--expt-relaxed-constexpr", "-arch=sm_90", "-ptx"]
-# The kernels with a main loop, and the types as they are in the names.
-KERNELS = {"apply.cu": "ApplyDense", "drop.cu": "DropKernel"}
-TYPES = {"f32": "f", "f16": "NS_7Float16E", "bf16": "NS_8BFloat16E"}
+# The kernels with a main loop, and how many there are for a type; those without, one for a type; the types as they are
+# in the names.
+KERNELS = {"apply.cu": ("ApplyDense", 4), "drop.cu": ("DropKernel", 1)}
+UNMARKED = {"apply.cu": ["ApplyElements"], "drop.cu": []}
+TYPES = {"f32": "f", "f16": "NS_7Float16E", "bf16": "NS_8BFloat16E", "f64": "d"}
+
+needs_nvcc = pytest.mark.skipif(NVCC is None, reason="no nvcc: DROPKIT_NVCC is not set")
 
 
 @functools.cache
@@ -29,18 +33,28 @@ def compiled(source):
         return ptx.kernels(output.read_text())
 
 
-@pytest.mark.skipif(NVCC is None, reason="no nvcc: DROPKIT_NVCC is not set")
+@needs_nvcc
 @pytest.mark.parametrize("source", KERNELS)
 @pytest.mark.parametrize("dtype", TYPES)
 def test_every_access_of_a_main_loop_is_128_bits_wide(source, dtype):
-    named = {name: code for name, code in compiled(source).items() if f"{KERNELS[source]}I{TYPES[dtype]}" in name}
-    assert named, f"{source} has no {KERNELS[source]} of {dtype}: {sorted(compiled(source))}"
+    kernel, variants = KERNELS[source]
+    named = {name: code for name, code in compiled(source).items() if f"{kernel}I{TYPES[dtype]}" in name}
+    assert len(named) == variants, f"{kernel} of {dtype} in {source}: {sorted(compiled(source))}"
     for name, code in named.items():
         try:
             loads, stores = ptx.check_main_loop(code)
         except ptx.Broken as broken:
             pytest.fail(f"{name}: {broken}")
         assert loads >= stores > 0
+
+
+@needs_nvcc
+@pytest.mark.parametrize("source", KERNELS)
+def test_no_other_kernel_has_a_main_loop_that_is_not_marked(source):
+    """One that lost its marks would be read by nobody."""
+    unmarked = [name for name, code in compiled(source).items() if ptx.BEGIN not in code]
+    wanted = [f"{kernel}I{dtype}E" for kernel in UNMARKED[source] for dtype in TYPES.values()]
+    assert len(unmarked) == len(wanted) and all(any(part in name for name in unmarked) for part in wanted), unmarked
 
 
 KERNEL = """

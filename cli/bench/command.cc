@@ -154,6 +154,15 @@ std::string CpuName() {
   return "unknown processor";
 }
 
+void Save(const Options& options, const Json& report) {
+  if (options.json) ReplaceFile(*options.json, report.dump(1) + "\n");
+}
+
+// Before the first case and after each: what ends the run later costs no figure.
+void SaveSoFar(const Options& options, const Json& report) {
+  if (options.json && IsReplaced(*options.json)) Save(options, report);
+}
+
 // Without a device there is nothing to time, which is no failure: the same command serves every machine.
 int RunOnCuda(const std::vector<Case>& cases, double seconds, const Options& options) {
   Device* device = CudaDevice();
@@ -161,8 +170,9 @@ int RunOnCuda(const std::vector<Case>& cases, double seconds, const Options& opt
     std::printf("no GPU: skipped (%s)\n", WhyNoCudaDevice().c_str());
     return 0;
   }
-  const Json report = bench::BenchOnDevice(*device, options.backend, cases, seconds, Commit());
-  if (options.json) ReplaceFile(*options.json, report.dump(1) + "\n");
+  const auto save = [&](const Json& so_far) { SaveSoFar(options, so_far); };
+  const Json report = bench::BenchOnDevice(*device, options.backend, cases, seconds, Commit(), save);
+  Save(options, report);
   if (report["wrong"].empty()) return 0;
   throw std::runtime_error(std::to_string(report["wrong"].size()) + " of " + std::to_string(cases.size()) +
                            " cases gave a wrong result; the table names them");
@@ -191,8 +201,12 @@ int RunBench(const Options& options) {
   report["left_out"] = Json::array();
   PrintHead(report);
   LimitMemory();
-  for (const Case& c : cases) Time(c, exec, seconds, &report);
-  if (options.json) ReplaceFile(*options.json, report.dump(1) + "\n");
+  SaveSoFar(options, report);
+  for (const Case& c : cases) {
+    Time(c, exec, seconds, &report);
+    SaveSoFar(options, report);
+  }
+  Save(options, report);
   return 0;
 }
 

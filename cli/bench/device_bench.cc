@@ -1,7 +1,7 @@
 // Pairs of neighbours, one call and one copy, between marks of the stream. Before each of the two the stream is kept
 // busy until it is enqueued, so that what is timed is the device's work and not the host's: by a fill of many times the
-// caches' size (evicted: neither finds anything of its tensors there), or by small fills (as they are: what the
-// neighbour left). The ratio is the median over pairs.
+// caches' size (evicted: neither finds anything of its tensors there), or by a wait of the host's in the stream, which
+// touches no memory (as they are: what the neighbour left). The ratio is the median over pairs.
 #include "cli/bench/device_bench.h"
 
 #include <algorithm>
@@ -125,29 +125,35 @@ void PrintHead(const Json& report) {
       "kernels |\n|---|---|---|---|---|---|---|---|---|---|---|---|\n");
 }
 
+void AddCase(const Case& c, cli::Device& device, const std::string& backend, double seconds, Json* report) {
+  try {
+    (*report)["results"].push_back(TimeCase(c, device, backend, seconds));
+    PrintRow((*report)["results"].back());
+  } catch (const std::bad_alloc&) {
+    std::printf("| `%s` | left out: out of memory |\n", c.line.c_str());
+    (*report)["left_out"].push_back({{"line", c.line}, {"case", c.full}, {"reason", "out of memory"}});
+  } catch (const CLI::Error&) {
+    throw;  // the command line's
+  } catch (const std::runtime_error& error) {
+    std::printf("| `%s` | WRONG: %s |\n", c.line.c_str(), error.what());
+    std::fflush(stdout);
+    (*report)["wrong"].push_back({{"line", c.line}, {"case", c.full}, {"reason", error.what()}});
+  }
+}
+
 }  // namespace
 
 Json BenchOnDevice(cli::Device& device, const std::string& backend, const std::vector<Case>& cases, double seconds,
-                   const std::string& commit) {
+                   const std::string& commit, const std::function<void(const Json&)>& save) {
   Json report = {{"build", BuildInfo()}, {"commit", commit}, {"backend", backend}};
   for (const auto& [name, value] : device.facts()) report["device"][name] = value;
   report["results"] = report["left_out"] = report["wrong"] = Json::array();
   PrintHead(report);
+  if (save) save(report);
   for (const Case& c : cases) {
-    try {
-      report["results"].push_back(TimeCase(c, device, backend, seconds));
-      PrintRow(report["results"].back());
-    } catch (const std::bad_alloc&) {
-      std::printf("| `%s` | left out: out of memory |\n", c.line.c_str());
-      report["left_out"].push_back({{"line", c.line}, {"case", c.full}, {"reason", "out of memory"}});
-    } catch (const CLI::Error&) {
-      throw;  // the command line's
-    } catch (const std::runtime_error& error) {
-      std::printf("| `%s` | WRONG: %s |\n", c.line.c_str(), error.what());
-      std::fflush(stdout);
-      report["wrong"].push_back({{"line", c.line}, {"case", c.full}, {"reason", error.what()}});
-      if (device.lost()) break;
-    }
+    AddCase(c, device, backend, seconds, &report);
+    if (save) save(report);
+    if (device.lost()) break;
   }
   return report;
 }

@@ -2,6 +2,7 @@
 #include "cli/check/check.h"
 
 #include <chrono>
+#include <cstdio>
 
 #include "cli/check/crash.h"
 #include "cli/check/random.h"
@@ -20,14 +21,21 @@ class Clock {
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
-// A device that an error left unusable fails every case from there on, so nothing is made smaller on it.
+// A device that an error left unusable fails every case from there on, so nothing is run on it any more: not to make
+// the case smaller, and no case after the smaller one that did it.
 Mismatch Explain(const Target& target, const Case& drawn, const std::string& what) {
-  if (target.device && target.device->lost()) return {what, Print(drawn), Print(drawn)};
+  const auto lost = [&] { return target.device && target.device->lost(); };
+  if (lost()) return {what, Print(drawn), Print(drawn)};
+  // At once: a smaller case may hang or crash, and the run may be ended before it has the smallest.
+  std::fprintf(stderr, "dropkit check: MISMATCH %s\n  as drawn, made smaller from here on: %s\n", what.c_str(),
+               Print(drawn).c_str());
   const auto fails = [&](const Case& c) {
+    if (lost()) return false;
     NameCase(c);
     return !RunCase(c, target).mismatch.empty();
   };
   const Case small = Shrink(drawn, fails);
+  if (lost()) return {what + " (a smaller case left the device unusable)", Print(small), Print(drawn)};
   const std::string again = RunCase(small, target).mismatch;
   if (again.empty())
     return {what + " (not at every run: threads, or memory that nobody set)", Print(drawn), Print(drawn)};

@@ -22,12 +22,14 @@ T* Moved(T* address, const uint8_t* from, uint8_t* to) {
 
 }  // namespace
 
-Mirror::Mirror(cli::Device& device, const std::vector<NamedMemory>& regions)
+Mirror::Mirror(cli::Device& device, const std::vector<NamedMemory>& regions, const std::vector<const void*>& written)
     : device_(device), fence_(device.fence_bytes()) {
   for (const NamedMemory& region : regions) {
     const size_t bytes = region.memory->bytes();
     auto* start = static_cast<uint8_t*>(device.Allocate(bytes + 2 * fence_));
     twins_.push_back({region, start, start + fence_});
+    const auto holds = [&](const void* address) { return Holds(region.memory->data(), bytes, address); };
+    if (fence_ == 0 && std::any_of(written.begin(), written.end(), holds)) continue;
     std::vector<uint8_t> image(bytes + 2 * fence_, kFence);
     std::copy_n(region.memory->data(), bytes, image.begin() + static_cast<int64_t>(fence_));
     device.ToDevice(start, image.data(), image.size());

@@ -14,8 +14,10 @@ namespace dropkit::check {
 
 class Mirror {
  public:
-  // Copies all of it to the device. `regions` and the device must outlive this.
-  Mirror(cli::Device& device, const std::vector<NamedMemory>& regions);
+  // Copies all of it to the device. On one without fences, where a tool watches instead, the regions that hold an
+  // address of `written` are left as they were allocated: the call writes all of them and reads nothing, which a copy
+  // would hide. `regions` and the device must outlive this.
+  Mirror(cli::Device& device, const std::vector<NamedMemory>& regions, const std::vector<const void*>& written = {});
   ~Mirror();
   Mirror(const Mirror&) = delete;
   Mirror& operator=(const Mirror&) = delete;

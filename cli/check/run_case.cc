@@ -43,16 +43,41 @@ Status Do(const Target& target, Action action, const Call& call) {
   return target.drop(call.spec, call.p, call.key, call.pass, call.x, call.y, call.exec, call.mask);
 }
 
+// Whether y's elements are all that its memory has: between them other bytes must stay, and a part leaves the rest.
+bool IsWholeOutput(const View& y, Bench* bench) {
+  const int64_t elements = y.samples * y.channels * y.size[0] * y.size[1] * y.size[2];
+  return static_cast<size_t>(elements) * SizeOf(y.dtype) == bench->output().bytes();
+}
+
+// Addresses in the memory that a sound call writes all of, and does not read.
+std::vector<const void*> WrittenBy(Action action, const Call& call, Bench* bench) {
+  std::vector<const void*> written;
+  if (action != Action::kApply) written = {call.mask->bits, call.mask->kept, call.mask->threshold};
+  const bool makes_y = action == Action::kApply || action == Action::kDrop;
+  if (makes_y && call.y.data != call.x.data && IsWholeOutput(call.y, bench)) written.push_back(call.y.data);
+  return written;
+}
+
+enum class Expected : uint8_t { kDone, kRefused };
+
 // Where the target's memory is: on the host as it stands, or on its device with all that the call can reach.
-Status Do(const Target& target, Action action, const Call& call, Bench* bench) {
+Status Do(const Target& target, Action action, const Call& call, Bench* bench, Expected expected = Expected::kDone) {
   if (target.device == nullptr) return Do(target, action, call);
-  Mirror mirror(*target.device, bench->Memory());
+  const bool is_done = expected == Expected::kDone;  // else nothing is written, which is seen by what was there
+  Mirror mirror(*target.device, bench->Memory(), is_done ? WrittenBy(action, call, bench) : std::vector<const void*>());
   Mask mask;
   const Status status = Do(target, action, mirror.There(call, &mask));
   if (call.mask) *call.mask = mirror.Here(mask);
   const Status returned = mirror.Return(&bench->damage_elsewhere);
-  if (!returned.ok()) bench->damage_elsewhere = returned.message();
-  return status;
+  if (returned.ok()) return status;
+  // A launch that went well tells nothing of the work; no other call may follow on a device that is lost.
+  bench->damage_elsewhere = returned.message();
+  return returned;
+}
+
+// Why a sound call did not do its work; what came of it on a device says more than the error does.
+std::string Failed(const char* how, const Status& status, const Bench& bench) {
+  return bench.damage_elsewhere.empty() ? how + status.message() : bench.damage_elsewhere;
 }
 
 // Samples [first, first + count) of a view.
@@ -131,21 +156,21 @@ std::string RunSpoilt(const Case& c, const Target& target, const Spoil& spoil, B
   if (Status status = bench->GiveScratch(); !status.ok()) return "ScratchBytes: " + status.message();
   if (spoil.stage == Stage::kApply) {
     if (Status status = Do(target, WritingAction(c.verb), bench->call, bench); !status.ok())
-      return "refused before it was spoilt: " + status.message();
+      return Failed("refused before it was spoilt: ", status, *bench);
   }
   bench->Remember();
   Call call = bench->call;
   spoil.spoil(&call);
   const Mask before = bench->whole.mask;
   const Action action = spoil.stage == Stage::kApply ? Action::kApply : WritingAction(c.verb);
-  const Status status = Do(target, action, call, bench);
+  const Status status = Do(target, action, call, bench, Expected::kRefused);
   return FindRefused(status, spoil.name, bench, before);
 }
 
 // A spec that the shape does not allow: the memory holds a word of each, and none may be written.
 std::string RunUnfit(const Case& c, const Target& target, Bench* bench) {
   const Mask before = bench->whole.mask;
-  const Status status = Do(target, WritingAction(c.verb), bench->call, bench);
+  const Status status = Do(target, WritingAction(c.verb), bench->call, bench, Expected::kRefused);
   return FindRefused(status, "the spec does not fit the shape", bench, before);
 }
 
@@ -189,7 +214,7 @@ Outcome RunCase(const Case& c, const Target& target) {
   if (!reference.ok()) {
     outcome.mismatch = "the reference refuses: " + reference.message();
   } else if (!status.ok()) {
-    outcome.mismatch = "refused: " + status.message();
+    outcome.mismatch = Failed("refused: ", status, ours);
   } else {
     outcome.mismatch = Difference(c, &ours, &theirs);
     outcome.trust = TrustOf(theirs.whole.mask);
