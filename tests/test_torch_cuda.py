@@ -487,6 +487,22 @@ def test_captured_drop_connect_and_residual_obey_p():
 
 
 @card_only
+def test_a_captured_residual_has_the_mask_of_the_key():
+    """A key of the CPU, which the runs before the capture take too, has one mask; one on the device is read anew."""
+    x, fixed, moving = there(an_input(shape=(16, 3, 5, 5))), a_key(device="cpu"), a_key()
+    expected = [x + drop(x.square(), "drop_path", 0.5, key=(1, offset)) for offset in (5, 6)]
+    first, y = capture(lambda: drop_path_residual(x, torch.square, 0.5, key=fixed))
+    second = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(second):
+        z = drop_path_residual(x, torch.square, 0.5, key=moving)
+    for each in expected:
+        first.replay()
+        second.replay()
+        assert_same((y, z), (expected[0], each))
+        moving[1:].add_(1)
+
+
+@card_only
 def test_a_schedule_elsewhere_is_refused_in_a_capture():
     layer = DropBlock2d(0.5, 3)
     schedule = LinearSchedule(layer, 2)  # a layer alone has no device

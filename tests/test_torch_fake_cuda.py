@@ -27,14 +27,17 @@ from dropkit.torch import (
     LinearSchedule,
     build_info,
     drop,
+    drop_path_residual,
     library,
     paths,
+    residual,
 )
 from dropkit.torch.library import OPS
 
 NAMES = ["sample", "spread", "drop", "drop_", "apply", "apply_", "drop_recompute", "_drop", "_drop_", "_gradient"]
 CUDA_KERNELS = torch._C.DispatchKeySet(torch._C.DispatchKey.CUDA)
 LINE = "dropblock:block=3"
+KEY = torch.tensor([7, -3])
 CPU_TESTS = [
     name for name in vars(test_torch_cuda) if re.match("test_", name) and name not in test_torch_cuda.CARD_ONLY
 ]
@@ -156,12 +159,13 @@ def test_autocast_of_cuda_casts_nothing(autocast, dtype):
         assert torch.matmul(x.float(), x.float().mT).dtype == torch.bfloat16  # it is on
 
 
-def test_a_pair_of_numbers_becomes_a_key_without_a_copy():
-    class NoCopies(TorchDispatchMode):
-        def __torch_dispatch__(self, op, kinds, arguments=(), keywords=None):
-            assert "copy" not in str(op) and "lift" not in str(op), op
-            return op(*arguments, **(keywords or {}))
+class NoCopies(TorchDispatchMode):
+    def __torch_dispatch__(self, op, kinds, arguments=(), keywords=None):
+        assert "copy" not in str(op) and "lift" not in str(op), op
+        return op(*arguments, **(keywords or {}))
 
+
+def test_a_pair_of_numbers_becomes_a_key_without_a_copy():
     device = types.SimpleNamespace(is_cuda=True, device=torch.device("cpu"))
     with NoCopies():
         key = paths.as_key((7, 2**64 - 3), device)
@@ -230,6 +234,32 @@ def test_a_call_that_is_not_captured_does_not(capturing, monkeypatch):
     assert recorded(layer, x) == [(0.1, None)]
     schedule.step()
     assert recorded(layer, x) == [(0.2, None)]
+
+
+def test_a_captured_residual_takes_keys_without_a_copy(capturing):
+    """The key of the CPU is one that the runs before the capture took, too."""
+    x = torch.empty(4, 3, device="cuda")
+    there = torch.empty(2, dtype=torch.int64, device="cuda")
+    with NoCopies(), Recorder() as recorder:
+        for key in (KEY, (7, 2**64 - 3), there):
+            drop_path_residual(x, torch.relu, 0.3, key=key)
+    assert [p for p, _ in recorder.draws] == [0.3] * 3
+    assert residual._on(there, x) is there
+    for wrong, message in ((KEY[:1], r"int64\[1\]"), (KEY.int(), "int32"), (there.to("meta"), "on meta")):
+        with pytest.raises(ValueError, match=message):
+            residual._on(wrong, x)
+
+
+def test_a_captured_key_has_the_words_of_the_one_on_the_cpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
+    device = types.SimpleNamespace(is_cuda=True, device=torch.device("cpu"))
+    assert torch.equal(residual._on(KEY, device), KEY) and residual._on(KEY, device) is not KEY
+
+
+def test_a_captured_residual_refuses_a_generator(capturing):
+    x = torch.empty(4, 3, device="cuda")
+    with pytest.raises(RuntimeError, match="generator = .*; allowed in a captured CUDA graph: None, .* or a key"):
+        drop_path_residual(x, torch.relu, 0.3, generator=torch.Generator())
 
 
 @pytest.mark.parametrize("make", LAYERS)
