@@ -32,6 +32,7 @@ from dropkit.torch import (
     paths,
     residual,
 )
+from dropkit.torch.compat import mmdet
 from dropkit.torch.library import OPS
 
 NAMES = ["sample", "spread", "drop", "drop_", "apply", "apply_", "drop_recompute", "_drop", "_drop_", "_gradient"]
@@ -260,6 +261,21 @@ def test_a_captured_residual_refuses_a_generator(capturing):
     x = torch.empty(4, 3, device="cuda")
     with pytest.raises(RuntimeError, match="generator = .*; allowed in a captured CUDA graph: None, .* or a key"):
         drop_path_residual(x, torch.relu, 0.3, generator=torch.Generator())
+
+
+@pytest.mark.parametrize("scheduled", [False, True])
+def test_mmdets_warm_up_is_refused_in_a_capture(scheduled, monkeypatch):
+    """With a schedule too, whose p alone a graph would follow. On the CPU, where the counter can be read."""
+    monkeypatch.setattr(paths, "is_captured", lambda x: True)
+    layer, x = mmdet.DropBlock(0.3, 3, warmup_iters=3), torch.ones(2, 3, 8, 8)
+    schedule = LinearSchedule(layer, 2, start=0.1) if scheduled else None
+    layer.iter_cnt = 2
+    with pytest.raises(RuntimeError, match="iter_cnt = 2 of warmup_iters = 3; allowed .* after its warm-up"):
+        layer(x)
+    assert layer.iter_cnt == 2 and layer.eval()(x) is x
+    layer.train().iter_cnt = 3
+    assert recorded(layer, x) == [(layer.p, schedule and layer._p_device)] and layer.iter_cnt == 4
+    assert recorded(mmdet.DropBlock(0.3, 3, warmup_iters=0), x) == [(0.3, None)]
 
 
 @pytest.mark.parametrize("make", LAYERS)
