@@ -39,6 +39,8 @@ NAMES = ["sample", "spread", "drop", "drop_", "apply", "apply_", "drop_recompute
 CUDA_KERNELS = torch._C.DispatchKeySet(torch._C.DispatchKey.CUDA)
 LINE = "dropblock:block=3"
 KEY = torch.tensor([7, -3])
+# A fake tensor has no memory: where kernels can run, they would run on none.
+without_a_card = pytest.mark.skipif(test_torch_cuda.why_not() is None, reason="CUDA tensors can be dropped here")
 CPU_TESTS = [
     name for name in vars(test_torch_cuda) if re.match("test_", name) and name not in test_torch_cuda.CARD_ONLY
 ]
@@ -86,18 +88,22 @@ def test_the_kernels_for_cuda_are_those_for_the_cpu():
         test_torch_cuda.assert_same(ours[0], expected[0])
 
 
-def test_kernels_refuse_what_they_cannot_run_on():
+@without_a_card
+def test_kernels_refuse_to_run_without_a_card():
     with on_fake_cuda() as operands:
         every = calls(*operands)
     for op, arguments in every:
         with torch._C._DisableTorchDispatch(), pytest.raises(RuntimeError, match="backend 'cuda' cannot run here: .+"):
             op.redispatch(CUDA_KERNELS, *arguments)
+
+
+def test_kernels_refuse_another_device():
     x, key, _ = on_cpu()
     with pytest.raises(RuntimeError, match="x is on another device; allowed: cpu or cuda"):
         OPS.drop.default.redispatch(CUDA_KERNELS, x.to("meta"), LINE, key, 0.3)
 
 
-@pytest.mark.skipif(test_torch_cuda.why_not() is None, reason="CUDA tensors can be dropped here")
+@without_a_card
 def test_an_error_says_why_there_is_no_cuda():
     why = re.search(r"cuda \(off: ([^)]*)\)", build_info()).group(1)
     with on_fake_cuda() as (x, key, _):
