@@ -1,14 +1,16 @@
 """dropkit.torch on a CUDA device: masks and results of the CPU, streams, captured graphs, no waiting.
 
 For pytest, which skips all of it where there is no device, and as a program without pytest: it runs every test here,
-prints a line for each and exits with 1 if one failed. `python test_torch_cuda.py cpu` runs what needs no card on the
-CPU; test_torch_fake_cuda.py does so, with what else of CUDA can be held without one.
+prints a line for each, one that this machine is too small for among them, and exits with 1 if one failed. `python
+test_torch_cuda.py cpu` runs what needs no card on the CPU; test_torch_fake_cuda.py does so, with what else of CUDA can
+be held without one.
 """
 
 import itertools
 import sys
 import time
 import traceback
+import unittest
 
 import torch
 import torch.nn.functional as F
@@ -341,7 +343,7 @@ def test_work_is_launched_on_the_current_stream():
 @card_only
 def test_the_device_of_x_is_used_and_the_current_one_stays():
     if torch.cuda.device_count() < 2:
-        return
+        raise unittest.SkipTest(f"needs 2 GPUs, and here are {torch.cuda.device_count()}")
     first, second = (drop(an_input().to(f"cuda:{i}"), "dropblock:block=3", 0.3, key=(1, 2)) for i in (0, 1))
     assert torch.cuda.current_device() == 0 and second.device.index == 1
     assert_same(second, first)
@@ -383,8 +385,9 @@ def test_memory_goes_back():
 
 @card_only
 def test_more_than_2_to_the_31_elements():
-    if torch.cuda.mem_get_info()[0] < 24 * 2**30:
-        return
+    free = torch.cuda.mem_get_info()[0] / 2**30
+    if free < 24:
+        raise unittest.SkipTest(f"needs 24 GiB of the GPU's memory, and {free:.1f} are free")
     x = torch.ones(3, 800, 1024, 1024, dtype=torch.bfloat16, device=DEVICE)
     assert x.numel() > 2**31
     for line in ("dropblock:block=7,normalize=expected", "dropout"):
@@ -533,6 +536,8 @@ def run_all(device):
         start = time.perf_counter()
         try:
             test()
+        except unittest.SkipTest as why:
+            print(f"skipped {name}: {why}", flush=True)
         except Exception:
             failed += 1
             print(f"FAILED {name}\n{traceback.format_exc()}", flush=True)

@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 import types
+import unittest
 
 import pytest
 import test_torch_cuda
@@ -332,3 +333,23 @@ def test_the_program_skips_aloud_without_a_card():
     environment = os.environ | {"PYTHONPATH": str(ROOT / "python")}
     done = subprocess.run(program, env=environment, capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stdout) == (0, "no GPU: skipped\n"), done.stderr
+
+
+def test_the_program_names_what_it_skips_and_what_failed(monkeypatch, capsys):
+    def skips():
+        raise unittest.SkipTest("too small")
+
+    def fails():
+        raise AssertionError("wrong")
+
+    for name in [each for each in vars(test_torch_cuda) if each.startswith("test_")]:
+        monkeypatch.delattr(test_torch_cuda, name)
+    monkeypatch.setattr(test_torch_cuda, "DEVICE", "cpu")
+    monkeypatch.setattr(test_torch_cuda, "test_one", skips, raising=False)
+    assert test_torch_cuda.main("cpu") == 0 and capsys.readouterr().out == "skipped test_one: too small\nall passed\n"
+    monkeypatch.setattr(test_torch_cuda, "test_two", fails, raising=False)
+    monkeypatch.setattr(test_torch_cuda, "test_three", lambda: None, raising=False)
+    assert test_torch_cuda.main("cpu") == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == ["skipped test_one: too small", "FAILED test_two"] and lines[-1] == "1 failed"
+    assert re.fullmatch(r"ok test_three \d\.\d s", lines[-2])
