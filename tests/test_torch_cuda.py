@@ -6,6 +6,7 @@ test_torch_cuda.py cpu` runs what needs no card on the CPU; test_torch_fake_cuda
 be held without one.
 """
 
+import gc
 import itertools
 import sys
 import time
@@ -376,6 +377,7 @@ def test_memory_goes_back():
     layer = DropBlock2d(0.3, 3)
     x = torch.randn(8, 32, 28, 28, device=DEVICE, requires_grad=True)
     held = []
+    gc.collect()  # what other tests left would go in between
     for _ in range(4):
         layer(x).sum().backward()
         x.grad = None
