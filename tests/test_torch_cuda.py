@@ -8,6 +8,8 @@ be held without one.
 
 import gc
 import itertools
+import os
+import subprocess
 import sys
 import time
 import traceback
@@ -467,6 +469,38 @@ def test_a_captured_layer_draws_anew_and_obeys_p():
         layer.p = 1.0
         graph.replay()
         assert not y.any()
+
+
+FIRST_LAUNCH = """
+import torch
+from dropkit.torch import DropBlock2d, LinearSchedule
+
+layer, x = DropBlock2d(0.1, 7), torch.ones(8, 16, 28, 28, device="cuda")
+schedule, graph = LinearSchedule(layer, 4).to("cuda"), torch.cuda.CUDAGraph()
+with torch.cuda.stream(torch.cuda.Stream()):
+    for _ in range(3):
+        assert layer(x) is x
+torch.cuda.synchronize()
+with torch.cuda.graph(graph):
+    y = layer(x)
+graph.replay()
+assert torch.equal(y, x)
+schedule.step()
+graph.replay()
+dropped = (y == 0).float().mean().item()
+assert 0 < dropped < 0.1, dropped
+"""
+
+
+@card_only
+def test_the_first_launch_of_a_process_may_be_captured():
+    """Calls at p = 0 launch nothing, so that no kernel is loaded when the capture begins."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    program = [sys.executable, "-c", FIRST_LAUNCH]
+    done = subprocess.run(program, env=environment, capture_output=True, text=True, timeout=90)
+    if "busy or unavailable" in done.stderr:
+        raise unittest.SkipTest("the GPU takes one process alone")
+    assert done.returncode == 0, done.stderr
 
 
 @card_only
