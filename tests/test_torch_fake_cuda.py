@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 import types
+import unittest
 
 import pytest
 import test_torch_cuda
@@ -27,14 +28,20 @@ from dropkit.torch import (
     LinearSchedule,
     build_info,
     drop,
+    drop_path_residual,
     library,
     paths,
+    residual,
 )
+from dropkit.torch.compat import mmdet
 from dropkit.torch.library import OPS
 
 NAMES = ["sample", "spread", "drop", "drop_", "apply", "apply_", "drop_recompute", "_drop", "_drop_", "_gradient"]
 CUDA_KERNELS = torch._C.DispatchKeySet(torch._C.DispatchKey.CUDA)
 LINE = "dropblock:block=3"
+KEY = torch.tensor([7, -3])
+# A fake tensor has no memory: where kernels can run, they would run on none.
+without_a_card = pytest.mark.skipif(test_torch_cuda.why_not() is None, reason="CUDA tensors can be dropped here")
 CPU_TESTS = [
     name for name in vars(test_torch_cuda) if re.match("test_", name) and name not in test_torch_cuda.CARD_ONLY
 ]
@@ -82,18 +89,22 @@ def test_the_kernels_for_cuda_are_those_for_the_cpu():
         test_torch_cuda.assert_same(ours[0], expected[0])
 
 
-def test_kernels_refuse_what_they_cannot_run_on():
+@without_a_card
+def test_kernels_refuse_to_run_without_a_card():
     with on_fake_cuda() as operands:
         every = calls(*operands)
     for op, arguments in every:
         with torch._C._DisableTorchDispatch(), pytest.raises(RuntimeError, match="backend 'cuda' cannot run here: .+"):
             op.redispatch(CUDA_KERNELS, *arguments)
+
+
+def test_kernels_refuse_another_device():
     x, key, _ = on_cpu()
     with pytest.raises(RuntimeError, match="x is on another device; allowed: cpu or cuda"):
         OPS.drop.default.redispatch(CUDA_KERNELS, x.to("meta"), LINE, key, 0.3)
 
 
-@pytest.mark.skipif(test_torch_cuda.why_not() is None, reason="CUDA tensors can be dropped here")
+@without_a_card
 def test_an_error_says_why_there_is_no_cuda():
     why = re.search(r"cuda \(off: ([^)]*)\)", build_info()).group(1)
     with on_fake_cuda() as (x, key, _):
@@ -156,12 +167,13 @@ def test_autocast_of_cuda_casts_nothing(autocast, dtype):
         assert torch.matmul(x.float(), x.float().mT).dtype == torch.bfloat16  # it is on
 
 
-def test_a_pair_of_numbers_becomes_a_key_without_a_copy():
-    class NoCopies(TorchDispatchMode):
-        def __torch_dispatch__(self, op, kinds, arguments=(), keywords=None):
-            assert "copy" not in str(op) and "lift" not in str(op), op
-            return op(*arguments, **(keywords or {}))
+class NoCopies(TorchDispatchMode):
+    def __torch_dispatch__(self, op, kinds, arguments=(), keywords=None):
+        assert "copy" not in str(op) and "lift" not in str(op), op
+        return op(*arguments, **(keywords or {}))
 
+
+def test_a_pair_of_numbers_becomes_a_key_without_a_copy():
     device = types.SimpleNamespace(is_cuda=True, device=torch.device("cpu"))
     with NoCopies():
         key = paths.as_key((7, 2**64 - 3), device)
@@ -232,6 +244,47 @@ def test_a_call_that_is_not_captured_does_not(capturing, monkeypatch):
     assert recorded(layer, x) == [(0.2, None)]
 
 
+def test_a_captured_residual_takes_keys_without_a_copy(capturing):
+    """The key of the CPU is one that the runs before the capture took, too."""
+    x = torch.empty(4, 3, device="cuda")
+    there = torch.empty(2, dtype=torch.int64, device="cuda")
+    with NoCopies(), Recorder() as recorder:
+        for key in (KEY, (7, 2**64 - 3), there):
+            drop_path_residual(x, torch.relu, 0.3, key=key)
+    assert [p for p, _ in recorder.draws] == [0.3] * 3
+    assert residual._on(there, x) is there
+    for wrong, message in ((KEY[:1], r"int64\[1\]"), (KEY.int(), "int32"), (there.to("meta"), "on meta")):
+        with pytest.raises(ValueError, match=message):
+            residual._on(wrong, x)
+
+
+def test_a_captured_key_has_the_words_of_the_one_on_the_cpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
+    device = types.SimpleNamespace(is_cuda=True, device=torch.device("cpu"))
+    assert torch.equal(residual._on(KEY, device), KEY) and residual._on(KEY, device) is not KEY
+
+
+def test_a_captured_residual_refuses_a_generator(capturing):
+    x = torch.empty(4, 3, device="cuda")
+    with pytest.raises(RuntimeError, match="generator = .*; allowed in a captured CUDA graph: None, .* or a key"):
+        drop_path_residual(x, torch.relu, 0.3, generator=torch.Generator())
+
+
+@pytest.mark.parametrize("scheduled", [False, True])
+def test_mmdets_warm_up_is_refused_in_a_capture(scheduled, monkeypatch):
+    """With a schedule too, whose p alone a graph would follow. On the CPU, where the counter can be read."""
+    monkeypatch.setattr(paths, "is_captured", lambda x: True)
+    layer, x = mmdet.DropBlock(0.3, 3, warmup_iters=3), torch.ones(2, 3, 8, 8)
+    schedule = LinearSchedule(layer, 2, start=0.1) if scheduled else None
+    layer.iter_cnt = 2
+    with pytest.raises(RuntimeError, match="iter_cnt = 2 of warmup_iters = 3; allowed .* after its warm-up"):
+        layer(x)
+    assert layer.iter_cnt == 2 and layer.eval()(x) is x
+    layer.train().iter_cnt = 3
+    assert recorded(layer, x) == [(layer.p, schedule and layer._p_device)] and layer.iter_cnt == 4
+    assert recorded(mmdet.DropBlock(0.3, 3, warmup_iters=0), x) == [(0.3, None)]
+
+
 @pytest.mark.parametrize("make", LAYERS)
 def test_a_schedule_on_another_device_is_refused(capturing, make):
     layer = make()
@@ -280,3 +333,23 @@ def test_the_program_skips_aloud_without_a_card():
     environment = os.environ | {"PYTHONPATH": str(ROOT / "python")}
     done = subprocess.run(program, env=environment, capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stdout) == (0, "no GPU: skipped\n"), done.stderr
+
+
+def test_the_program_names_what_it_skips_and_what_failed(monkeypatch, capsys):
+    def skips():
+        raise unittest.SkipTest("too small")
+
+    def fails():
+        raise AssertionError("wrong")
+
+    for name in [each for each in vars(test_torch_cuda) if each.startswith("test_")]:
+        monkeypatch.delattr(test_torch_cuda, name)
+    monkeypatch.setattr(test_torch_cuda, "DEVICE", "cpu")
+    monkeypatch.setattr(test_torch_cuda, "test_one", skips, raising=False)
+    assert test_torch_cuda.main("cpu") == 0 and capsys.readouterr().out == "skipped test_one: too small\nall passed\n"
+    monkeypatch.setattr(test_torch_cuda, "test_two", fails, raising=False)
+    monkeypatch.setattr(test_torch_cuda, "test_three", lambda: None, raising=False)
+    assert test_torch_cuda.main("cpu") == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == ["skipped test_one: too small", "FAILED test_two"] and lines[-1] == "1 failed"
+    assert re.fullmatch(r"ok test_three \d\.\d s", lines[-2])

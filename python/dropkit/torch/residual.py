@@ -43,8 +43,11 @@ def drop_path_residual(
             write its input, which is x itself where all samples are kept and a copy of some where not.
         p: probability to drop a sample, 0 to 1; None for the method's default.
         training: False runs the branch on all of x, as p = 0 does.
-        generator: a generator of the CPU; None for torch's own, which torch.manual_seed sets.
-        key: int64[2] on the CPU, or (seed, offset): the mask and gain of `drop_path` with this key.
+        generator: a generator of the CPU; None for torch's own, which torch.manual_seed sets. Not while a CUDA graph
+            is captured.
+        key: int64[2] on the CPU, or (seed, offset): the mask and gain of `drop_path` with this key. While a CUDA graph
+            is captured these are numbers, of which every replay has the mask; a tensor on x's device, allowed there
+            alone, is read in each replay.
         first_sample: index of x's first sample in the global batch.
         keys: share, normalize and over of `drop_path`; fill is 0.
 
@@ -53,11 +56,12 @@ def drop_path_residual(
 
     Raises:
         ValueError, TypeError: naming the argument, its value and what is allowed.
+        RuntimeError: a generator while a CUDA graph is captured.
 
     Cost: a gather of the kept samples of x and a scatter into a copy of x; neither when all are kept. Where the host
     cannot look at the mask, under torch.compile, torch.export, torch.func, torch.fx, torch.jit.trace and while a CUDA
     graph is captured, it is x + drop_path(branch(x)): the branch runs on everything, and the key is drawn on x's
-    device, or copied there.
+    device by torch's generator of that device, or put there.
 
     What others see: batch normalisation inside the branch takes its statistics from the kept samples alone, so they are
     noisier than drop_path's, and raises, as torch does, on one value a channel (one kept sample of 1x1). Parameters of
@@ -134,6 +138,11 @@ def residual(
     if x.dim() == 0:
         raise ValueError("x has 0 dimensions, shape (); allowed: 1 or more, the first of which is samples")
     multiplies = _host_is_blind(x)
+    if generator is not None and is_captured(x):  # which a replay would not ask again
+        raise RuntimeError(
+            f"generator = {generator!r}; allowed in a captured CUDA graph: None, for torch's own, from which each "
+            "replay draws, or a key"
+        )
     if key is not None:
         key = _on(key, x) if multiplies else key
     elif p_device is not None or p > 0:  # before the branch draws its own, and only where paths.run draws one
@@ -197,7 +206,14 @@ def _scaled(y: Tensor, shape: typing.Sequence[int], gain: float) -> Tensor:
 
 
 def _on(key: Key, x: Tensor) -> Tensor:
-    return key.to(x.device) if isinstance(key, Tensor) else as_key(key, x)
+    """The key on x's device; in a captured graph without a copy from the host, which would break the capture."""
+    if isinstance(key, Tensor):
+        if torch.compiler.is_compiling() or not is_captured(x):
+            return key.to(x.device)
+        if key.device.type == "cpu":
+            seed, offset = as_key(key, key).tolist()
+            key = (seed, offset)
+    return as_key(key, x)
 
 
 def _of_the_cpu(generator: torch.Generator | None) -> torch.Generator | None:

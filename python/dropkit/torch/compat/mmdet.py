@@ -28,7 +28,8 @@ class DropBlock(Counted, DropProb, PeerLayer):
         drop_prob: probability to drop, above 0, at most 1. Blocks overlap, so somewhat less is dropped.
         block_size: side of a block, odd; at most the map's sides.
         warmup_iters: calls in training over which what is dropped rises linearly from 0 to `drop_prob`. Activation
-            checkpointing needs the gradient of a call before the next call, while it rises.
+            checkpointing needs the gradient of a call before the next call, while it rises. A CUDA graph is captured
+            after it, since replays would keep what was dropped at the capture: before, a capture is a RuntimeError.
         **kwargs: taken and ignored, as a plugin's are.
 
     With a LinearSchedule, which walks `p` and so `drop_prob`, use `warmup_iters=0`: the factors multiply. What is kept
@@ -68,6 +69,11 @@ class DropBlock(Counted, DropProb, PeerLayer):
             return node
         if not (self.training or self.mc):
             return x
+        if not torch.compiler.is_compiling() and paths.is_captured(x) and self.iter_cnt < self.warmup_iters:
+            raise RuntimeError(  # the factor is a number of the host
+                f"iter_cnt = {self.iter_cnt} of warmup_iters = {self.warmup_iters}; allowed in a captured CUDA graph: "
+                "a layer after its warm-up, or with warmup_iters=0"
+            )
         if torch.compiler.is_compiling() or torch._C._current_graph_task_id() == -1:
             self._count.add_(1)  # but not again where activation checkpointing calls it for the gradient
         if torch.compiler.is_compiling() and self._ranks is None:
