@@ -45,6 +45,21 @@ DROPKIT_HOST_DEVICE void ForEachClass(const Coverage& coverage, double y, Body b
   }
 }
 
+// Sums over the classes, in their order: terms(number, coverage, power, term) gives a class's two. Whoever has another
+// way to the same sums (cuda/class_sums.h) hands it to the functions below in its place.
+struct SerialSums {
+  template <typename Terms>
+  DROPKIT_HOST_DEVICE void operator()(const Coverage& coverage, double y, Terms terms, double sum[2]) const {
+    sum[0] = sum[1] = 0.0;
+    ForEachClass(coverage, y, [&](int64_t number, int64_t covering, double power) {
+      double term[2];
+      terms(number, covering, power, term);
+      sum[0] = sum[0] + term[0];
+      sum[1] = sum[1] + term[1];
+    });
+  }
+};
+
 DROPKIT_HOST_DEVICE double SumOfCoverage(const Coverage& coverage) {
   int64_t product = 1;
   for (int axis = 0; axis < 3; ++axis) {
@@ -58,18 +73,19 @@ DROPKIT_HOST_DEVICE double SumOfCoverage(const Coverage& coverage) {
 
 // gamma with which the expected dropped fraction is t: Newton on sum(number * y^coverage) = (1 - t) * cells from the
 // right, where the steps fall monotonically, so the first that does not fall is the end.
-DROPKIT_HOST_DEVICE double CalibratedGamma(const Coverage& coverage, int64_t cells, double t) {
+template <typename Sums = SerialSums>
+DROPKIT_HOST_DEVICE double CalibratedGamma(const Coverage& coverage, int64_t cells, double t, Sums sums = {}) {
   const double mean = SumOfCoverage(coverage) / static_cast<double>(cells);
   const double goal = (1.0 - t) * static_cast<double>(cells);
   double y = 1.0 - t / mean;
   for (int step = 0; step < 64; ++step) {
-    double f = 0.0, g = 0.0;
-    ForEachClass(coverage, y, [&](int64_t number, int64_t covering, double power) {
-      const double v = static_cast<double>(number) * power;
-      f = f + v;
-      g = g + v * static_cast<double>(covering);
-    });
-    const double next = y - ((f - goal) * y) / g;
+    double sum[2];
+    const auto terms = [](int64_t number, int64_t covering, double power, double term[2]) {
+      term[0] = static_cast<double>(number) * power;
+      term[1] = term[0] * static_cast<double>(covering);
+    };
+    sums(coverage, y, terms, sum);
+    const double next = y - ((sum[0] - goal) * y) / sum[1];
     if (!(next < y && next > 0.0)) break;
     y = next;
   }
@@ -77,8 +93,9 @@ DROPKIT_HOST_DEVICE double CalibratedGamma(const Coverage& coverage, int64_t cel
 }
 
 // Q of T. `coverage` is used by rate=calibrated only.
+template <typename Sums = SerialSums>
 DROPKIT_HOST_DEVICE uint64_t LaneThreshold(const Spec& spec, const Plan& plan, const Coverage& coverage,
-                                           uint64_t threshold) {
+                                           uint64_t threshold, Sums sums = {}) {
   if (spec.method != Method::kDropBlock || threshold == 0 || threshold >= kOne) return threshold;
   const double t = static_cast<double>(threshold) / kTwo32;
   switch (spec.rate) {
@@ -91,23 +108,27 @@ DROPKIT_HOST_DEVICE uint64_t LaneThreshold(const Spec& spec, const Plan& plan, c
     case Rate::kRaw:
       return Quantise(t * spec.gamma_scale);
     case Rate::kCalibrated:
-      return Quantise(CalibratedGamma(coverage, plan.cells, t));
+      return Quantise(CalibratedGamma(coverage, plan.cells, t, sums));
   }
   return 0;
 }
 
-DROPKIT_HOST_DEVICE double ExpectedKept(const Spec& spec, const Plan& plan, const Coverage& coverage, uint64_t q) {
+template <typename Sums = SerialSums>
+DROPKIT_HOST_DEVICE double ExpectedKept(const Spec& spec, const Plan& plan, const Coverage& coverage, uint64_t q,
+                                        Sums sums = {}) {
   const double u = static_cast<double>(q) / kTwo32;
   if (!plan.has_blocks) return 1.0 - u;
-  double sum = 0.0;
-  ForEachClass(coverage, 1.0 - u, [&](int64_t number, int64_t covering, double power) {
+  double sum[2];
+  const auto terms = [&](int64_t number, int64_t covering, double power, double term[2]) {
     const double kept =
         spec.method == Method::kDropBlock
             ? power
             : Power(1.0 - (u * static_cast<double>(covering)) / static_cast<double>(plan.positions), spec.holes);
-    sum = sum + static_cast<double>(number) * kept;
-  });
-  return sum / static_cast<double>(plan.cells);
+    term[0] = static_cast<double>(number) * kept;
+    term[1] = 0.0;
+  };
+  sums(coverage, 1.0 - u, terms, sum);
+  return sum[0] / static_cast<double>(plan.cells);
 }
 
 // The counts that normalize=kept uses for sample n, channel c.
@@ -128,13 +149,15 @@ DROPKIT_HOST_DEVICE double KeptGain(KeptCount count) {
 }
 
 // The factor on kept elements, before its one rounding to f32. `kept` is used by normalize=kept.
+template <typename Sums = SerialSums>
 DROPKIT_HOST_DEVICE double GainFactor(const Spec& spec, const Plan& plan, const Coverage& coverage, uint64_t threshold,
-                                      KeptCount kept) {
+                                      KeptCount kept, Sums sums = {}) {
   switch (spec.normalize) {
     case Normalize::kKept:
       return KeptGain(kept);
     case Normalize::kExpected: {
-      const double expected = ExpectedKept(spec, plan, coverage, LaneThreshold(spec, plan, coverage, threshold));
+      const uint64_t q = LaneThreshold(spec, plan, coverage, threshold, sums);
+      const double expected = ExpectedKept(spec, plan, coverage, q, sums);
       return expected == 0.0 ? 0.0 : 1.0 / expected;
     }
     case Normalize::kAsked:

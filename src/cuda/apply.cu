@@ -46,11 +46,6 @@ bool FillDenseJob(const Loop& loop, DenseJob* job) {
 
 template <typename T>
 Status Run(const GainLaw& law, bool noise, const View& x, const View& y, const Exec& exec) {
-  if (!IsAligned(x.data, sizeof(T)) || !IsAligned(y.data, sizeof(T))) {
-    return Status::Invalid(std::string(IsAligned(x.data, sizeof(T)) ? "y" : "x") +
-                           ".data is not aligned to its elements; allowed for backend cuda: an address that " +
-                           std::to_string(sizeof(T)) + " divides");
-  }
   const int64_t elements = ElementsOf(x);
   const Loop loop = MergedAxes(law.mask, x, y, noise);
   DenseJob dense{x.data, y.data, {}, 0, 0, {}, law};
@@ -67,7 +62,17 @@ Status Run(const GainLaw& law, bool noise, const View& x, const View& y, const E
 
 }  // namespace
 
+Status ValidateAlignment(const View& x, const View& y) {
+  const size_t size = SizeOf(x.dtype);
+  const bool x_is = IsAligned(x.data, size);
+  if (x_is && IsAligned(y.data, size)) return Status();
+  return Status::Invalid(std::string(x_is ? "y" : "x") +
+                         ".data is not aligned to its elements; allowed for backend cuda: an address that " +
+                         std::to_string(size) + " divides");
+}
+
 Status Apply(const Mask& mask, Pass pass, const View& x, const View& y, const Exec& exec) {
+  if (Status status = ValidateAlignment(x, y); !status.ok()) return status;
   Plan plan;
   if (Status status = MakePlan(mask.spec, x, &plan); !status.ok()) return status;
   const GainLaw law{mask, plan, NeedsCoverage(mask.spec) ? MakeCoverage(plan) : Coverage{}, FillOf(mask.spec, pass)};

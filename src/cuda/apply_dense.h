@@ -32,7 +32,7 @@ struct DenseJob {
 };
 
 template <typename T, class Bits>
-__global__ void __launch_bounds__(kBlockThreads, Bits::kBlocksAtOnce) ApplyDense(const DenseJob job) {
+__global__ void __launch_bounds__(kBlockThreads, Bits::kBlocksAtOnce) ApplyDense(const __grid_constant__ DenseJob job) {
   const int64_t row = blockIdx.x / job.chunks;
   const int64_t row_end = (row + 1) * job.rows.elements;
   const int64_t begin = row * job.rows.elements + (blockIdx.x - row * job.chunks) * job.chunk;

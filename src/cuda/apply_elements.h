@@ -52,7 +52,7 @@ DROPKIT_DEVICE double NoiseAt(const Mask& mask, CallKey key, const Place& place)
 }
 
 template <typename T>
-__global__ void __launch_bounds__(kBlockThreads, 3) ApplyElements(const ElementsJob job) {
+__global__ void __launch_bounds__(kBlockThreads, 3) ApplyElements(const __grid_constant__ ElementsJob job) {
   const Mask& mask = job.law.mask;
   const Maps<T> of_block = MapsOfBlock<T>(job.law, 0, 0);
   const bool good = *mask.threshold <= kOne;

@@ -35,7 +35,8 @@ static_assert(kMostPieceBits < 1 << kStampShift);
 DROPKIT_DEVICE uint64_t StampOf(const Counting& counting, const Drawn& drawn, bool has_key) {
   const CallKey key = has_key ? drawn.overlay_key() : CallKey{{0, 0}};
   const uint64_t of_key = key.word[0] | uint64_t{key.word[1]} << 32;
-  return (of_key ^ counting.shape ^ drawn.threshold * 0x9E3779B97F4A7C15u | 1u) << kStampShift;
+  const uint64_t mixed = of_key ^ counting.shape ^ (drawn.threshold * 0x9E3779B97F4A7C15u);
+  return (mixed | 1u) << kStampShift;
 }
 
 // Slots are read and written as volatile: a compiler may move other accesses over a fence that it sees no use of.

@@ -83,15 +83,10 @@ DROPKIT_DEVICE void RangeAt(const Ranges& ranges, int64_t i, int64_t* begin, int
   *end = Least(*begin + ranges.part, (outer * ranges.axis_size + last) * ranges.inner);
 }
 
-// The factor of this pass, which the first thread computes for all.
+// The factor of this pass. The whole block.
 DROPKIT_DEVICE_CALL double GainFor(const Field& field, const Drawn& drawn, const Elements& elements) {
-  __shared__ double gain;
-  if (threadIdx.x == 0) {
-    gain =
-        field.p ? GainFactor(field.spec, field.plan, field.coverage, drawn.threshold, KeptCount{1, 1}) : elements.gain;
-  }
-  __syncthreads();
-  return gain;
+  if (!field.p || drawn.threshold > kOne) return elements.gain;
+  return GainFactor(field.spec, field.plan, field.coverage, drawn.threshold, KeptCount{1, 1}, BlockSums());
 }
 
 // A bit for each of elements [begin, end), where rows are, from those of the mask that the range shares.
@@ -255,6 +250,7 @@ Status DropInTwoLaunches(const Spec& spec, Probability p, Key key, Pass pass, co
 
 Status Drop(const Spec& spec, Probability p, Key key, Pass pass, const View& x, const View& y, const Exec& exec,
             Mask* mask) {
+  if (Status status = ValidateAlignment(x, y); !status.ok()) return status;
   const bool gain_waits = spec.normalize == Normalize::kKept;
   const bool fills_noise = spec.fill == Fill::kNoise && pass == Pass::kForward;
   const Loop loop = MergedAxes(*mask, x, y, false);

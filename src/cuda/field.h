@@ -1,12 +1,13 @@
 // What a sampling kernel draws, and the block's own copy of what it needs of it at every step.
 //
-// A host p's lanes are planned on the host; a p in the device's memory is read, and its tables made, by one thread of
-// each block with the same functions (draw.h, rate.h), so both give the same bits.
+// A host p's lanes are planned on the host; a p in the device's memory is read, and its tables made, by each block with
+// the same functions (draw.h, rate.h), so both give the same bits.
 #ifndef DROPKIT_SRC_CUDA_FIELD_H_
 #define DROPKIT_SRC_CUDA_FIELD_H_
 
 #include <algorithm>
 
+#include "cuda/class_sums.h"
 #include "cuda/grid.h"
 #include "cuda/quotient.h"
 #include "draw.h"
@@ -50,15 +51,16 @@ struct Drawn {
 // The whole block; `drawn` is ready when it returns.
 DROPKIT_DEVICE_CALL void PrepareDrawn(const Field& field, Drawn* drawn) {
   const unsigned thread = threadIdx.x, first_of_keys = blockDim.x > 32 ? 32 : 1;  // another warp does not wait
-  if (thread == 0) drawn->threshold = field.p ? ThresholdOf(*field.p) : field.threshold;
+  const uint64_t threshold = field.p ? ThresholdOf(*field.p) : field.threshold;
+  if (thread == 0) drawn->threshold = threshold;
   if (!field.p || field.given) {
     auto* to = reinterpret_cast<uint32_t*>(drawn->law_bytes);
     const auto* from = reinterpret_cast<const uint32_t*>(&field.law);
     for (unsigned i = thread; i < sizeof(LaneLaw) / sizeof(uint32_t); i += blockDim.x) to[i] = from[i];
-  } else if (thread == 0) {
-    const uint64_t threshold = drawn->threshold;
-    *reinterpret_cast<LaneLaw*>(drawn->law_bytes) =
-        MakeLaneLaw(threshold > kOne ? 0 : LaneThreshold(field.spec, field.plan, field.coverage, threshold));
+  } else {
+    const uint64_t good = threshold > kOne ? 0 : threshold;
+    const uint64_t q = LaneThreshold(field.spec, field.plan, field.coverage, good, BlockSums());
+    if (thread == 0) *reinterpret_cast<LaneLaw*>(drawn->law_bytes) = MakeLaneLaw(q);
   }
   if (thread - first_of_keys < 3 && field.key) {
     const unsigned i = thread - first_of_keys;

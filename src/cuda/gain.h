@@ -1,13 +1,14 @@
 // The gain of a call or of one of its rows, from what lies in the device's memory: T, and the counts of kept elements.
 //
-// The law itself is rate.h's, the host's to the bit. One thread a block computes it and the others wait at a barrier,
-// so every thread of the block must come here; the sum over samples is a warp's work.
+// The law itself is rate.h's, the host's to the bit. Every thread of the block must come here: sums over samples and over
+// classes of coverage are shared work.
 #ifndef DROPKIT_SRC_CUDA_GAIN_H_
 #define DROPKIT_SRC_CUDA_GAIN_H_
 
 #include <cstdint>
 
 #include "cuda/block.h"
+#include "cuda/class_sums.h"
 #include "cuda/pack.h"
 #include "plan.h"
 #include "rate.h"
@@ -27,34 +28,48 @@ struct GainLaw {
   }
 };
 
-// By threads 0 to 31; all get the sum.
-DROPKIT_DEVICE int64_t SumInWarp(const int64_t* numbers, int64_t count) {
+// The sum of a tensor's counts, for thread 0: by its warp, and where there are many by the whole block. That many cost
+// every block as many reads: one_count (dropkit.h) is for them.
+DROPKIT_DEVICE int64_t SumOfCounts(const int64_t* counts, int64_t number) {
+  constexpr int64_t kMany = 1024;
+  __shared__ int64_t of_warp[32];
+  const bool many = number > kMany;
+  if (!many && threadIdx.x >= 32) return 0;
   int64_t sum = 0;
-  for (int64_t i = threadIdx.x; i < count; i += 32) sum += numbers[i];
-  return WarpSum(sum);
+  const unsigned threads = many ? blockDim.x : 32;
+  for (int64_t i = threadIdx.x; i < number; i += threads) sum += counts[i];
+  sum = WarpSum(sum);
+  if (!many) return sum;
+  if (threadIdx.x % 32 == 0) of_warp[threadIdx.x / 32] = sum;
+  __syncthreads();
+  sum = 0;
+  for (unsigned warp = 0; warp < blockDim.x / 32; ++warp) sum += of_warp[warp];
+  return sum;
 }
 
-// The maps of sample n, channel c (which count only where gains have rows), for the whole block.
+// The gain of sample n, channel c (which count only where gains have rows), for the whole block.
+DROPKIT_DEVICE_CALL double GainOfBlock(const GainLaw& law, uint64_t threshold, int64_t n, int64_t c) {
+  const Mask& mask = law.mask;
+  if (mask.spec.normalize != Normalize::kKept) {
+    return GainFactor(mask.spec, law.plan, law.coverage, threshold, KeptCount{1, 1}, BlockSums());
+  }
+  __shared__ double gain;
+  KeptCount kept = {1, 1};
+  if (!law.has_rows()) {
+    kept = {SumOfCounts(mask.kept, mask.num_kept), mask.total};
+  } else if (threadIdx.x == 0) {
+    kept = KeptFor(mask, n, c);
+  }
+  if (threadIdx.x == 0) gain = KeptGain(kept);
+  __syncthreads();
+  return gain;
+}
+
+// The maps likewise.
 template <typename T>
 DROPKIT_DEVICE Maps<T> MapsOfBlock(const GainLaw& law, int64_t n, int64_t c) {
-  __shared__ Wide<T> shared[2];
-  if (threadIdx.x < 32) {
-    const uint64_t threshold = *law.mask.threshold;  // on its way while the counts are summed
-    KeptCount kept = {1, 1};
-    if (law.has_rows()) {
-      kept = KeptFor(law.mask, n, c);
-    } else if (law.mask.spec.normalize == Normalize::kKept) {
-      kept = {SumInWarp(law.mask.kept, law.mask.num_kept), law.mask.total};
-    }
-    if (threadIdx.x == 0) {
-      const double gain = threshold > kOne ? 0.0 : GainFactor(law.mask.spec, law.plan, law.coverage, threshold, kept);
-      const Maps<T> maps = MakeMaps<T>(gain, law.fill, threshold);
-      shared[0] = maps.gain;
-      shared[1] = maps.fill;
-    }
-  }
-  __syncthreads();
-  return {shared[0], shared[1]};
+  const uint64_t threshold = *law.mask.threshold;
+  return MakeMaps<T>(threshold > kOne ? 0.0 : GainOfBlock(law, threshold, n, c), law.fill, threshold);
 }
 
 }  // namespace dropkit::cuda
