@@ -288,6 +288,26 @@ TEST(EmulatedApplyCases, MisalignedMask) {
   for (size_t i = 0; i < out.size(); ++i) ASSERT_EQ(out[i], GetBit(mask.bits, i) ? 3.0f : 0.0f) << i;
 }
 
+// So many counts that the whole block sums them.
+TEST(EmulatedApplyCases, CountsOfManySamples) {
+  Spec spec;
+  ASSERT_TRUE(ParseSpec("dropout:normalize=kept", &spec).ok());
+  std::vector<float> in(3001 * 3), out(in.size()), expected(in.size());
+  for (size_t i = 0; i < in.size(); ++i) in[i] = static_cast<float>(i + 1);
+  const View x = DenseView(in.data(), DType::kF32, 3001, 3, {});
+  MaskStorage storage;
+  ASSERT_TRUE(storage.Reserve(spec, x).ok() && Sample(spec, 0.3f, kKey, x, OnReference(), &storage.mask).ok());
+  for (const int threads : {32, 96, 256}) {
+    cuda::emulated::SetThreads(threads);
+    const View y = DenseView(out.data(), DType::kF32, 3001, 3, {});
+    ASSERT_TRUE(cuda::Apply(storage.mask, Pass::kForward, x, y, Exec()).ok());
+    const View z = DenseView(expected.data(), DType::kF32, 3001, 3, {});
+    ASSERT_TRUE(Apply(storage.mask, Pass::kForward, x, z, OnReference()).ok());
+    EXPECT_EQ(out, expected);
+  }
+  cuda::emulated::SetThreads(0);
+}
+
 // A device cannot read an element that lies across its own boundary.
 TEST(EmulatedApplyCases, ElementsOffTheirBoundaryAreRefused) {
   Spec spec;
@@ -345,7 +365,7 @@ TEST(EmulatedApplyNumbers, PiecesOfHugeMasks) {
   Spec spec;
   ASSERT_TRUE(ParseSpec("dropblock:block=7", &spec).ok());
   for (const Layout layout : {Layout::kChannelsFirst, Layout::kChannelsLast}) {
-    for (const int64_t channels : {3, 256, 5000, 100'003}) {
+    for (const int64_t channels : {3, 256, 2016, 5000, 64 * 1009, 100'003}) {
       for (const int64_t side : {7, 56, 301}) {
         const int64_t samples = (int64_t{1} << 34) / (channels * side * side) + 2;
         const View x = DenseView(nullptr, DType::kBF16, samples, channels, {side, side}, layout);
@@ -355,6 +375,16 @@ TEST(EmulatedApplyNumbers, PiecesOfHugeMasks) {
         ASSERT_TRUE(MakePlan(spec, x, &plan).ok());
         const cuda::Pieces pieces = cuda::MakePieces(plan, mask, 24 * 132);
         EXPECT_EQ(pieces.samples, samples);
+        if (pieces.are_boxes()) {
+          EXPECT_EQ(channels % pieces.box_channels, 0);
+          EXPECT_EQ(pieces.box_channels % 32, 0);
+          EXPECT_LE(pieces.box_channels * pieces.box_positions, cuda::kMostPieceBits);
+          EXPECT_LE(pieces.box_channels * cuda::RowWords(pieces.box_positions), cuda::kMostRowWords);
+          EXPECT_EQ(pieces.count, samples * (channels / pieces.box_channels) * pieces.position_parts.divisor);
+          EXPECT_GE(pieces.box_positions * pieces.position_parts.divisor, side * side);
+          EXPECT_LT(pieces.box_positions * (pieces.position_parts.divisor - 1), side * side);
+          continue;
+        }
         EXPECT_EQ(pieces.piece_bits % cuda::kVectorBits, 0);
         EXPECT_LE(pieces.piece_bits, pieces.most_bits);
         EXPECT_LE(pieces.most_bits, cuda::kMostPieceBits);

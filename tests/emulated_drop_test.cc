@@ -2,6 +2,7 @@
 // way that elements share bits, and one launch wherever no gain waits for a count.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <memory>
@@ -153,8 +154,10 @@ void RunCases(unsigned seed, int count) {
     const int dims = static_cast<int>(below(10) < 7 ? 2 : below(4));
     for (int i = 0; i < dims; ++i) sizes.push_back(1 + below(dims == 1 ? 400 : dims == 2 ? 40 : 12));
     const Layout layout = below(2) == 0 ? Layout::kChannelsFirst : Layout::kChannelsLast;
-    c.shape = DenseView(nullptr, c.dtype, 1 + below(below(3) == 0 ? 40 : 4), 1 + below(below(3) == 0 ? 100 : 8), sizes,
-                        layout, below(1000));
+    const int64_t samples = 1 + below(below(3) == 0 ? 40 : 4);
+    // Channels last of whole words are drawn in boxes.
+    const int64_t channels = below(4) == 0 ? 32 * (1 + below(4)) : 1 + below(below(3) == 0 ? 100 : 8);
+    c.shape = DenseView(nullptr, c.dtype, samples, channels, sizes, layout, below(1000));
     c.pass = below(4) == 0 ? Pass::kBackward : Pass::kForward;
     c.device_p = below(2) == 0;
     c.in_place = below(3) == 0;
@@ -194,6 +197,89 @@ TEST(EmulatedDropTest, RangesOfEveryKind) {
     }
   }
   emulated::SetThreads(0);
+}
+
+// Channels last in boxes: in vectors, by elements where x is off their boundary, more than one step of the main loop.
+TEST(EmulatedDropTest, Boxes) {
+  std::mt19937_64 random(8);
+  std::vector<uint64_t> scratch;
+  emulated::SetMultiprocessors(1);
+  for (const char* line : {"dropout", "dropblock:block=3,normalize=expected", "dropblock:block=3,normalize=kept",
+                           "dropout:share=batch", "dropout:over=plane"}) {
+    for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16, DType::kF64}) {
+      for (const size_t shift : {0, 1, 8}) {
+        for (const int64_t channels : {32, 96, 128}) {
+          Case c{line, 0.2f, dtype, DenseView(nullptr, dtype, 2, channels, {23, 25}, Layout::kChannelsLast)};
+          c.shift = shift;
+          c.in_place = shift == 8;
+          emulated::SetThreads(shift == 0 ? 256 : 32);
+          Compare(c, &random, &scratch);
+          if (HasFailure()) return;
+        }
+      }
+    }
+  }
+  emulated::SetThreads(0);
+  emulated::SetMultiprocessors(4);
+}
+
+// While a mask is drawn for another launch, the start of a dense x is fetched: every line once, none beyond.
+TEST(EmulatedDropTest, XIsFetchedAhead) {
+  Spec spec;
+  ASSERT_TRUE(ParseSpec("dropblock:block=3", &spec).ok());
+  const uint64_t key[2] = {1, 2};
+  alignas(64) static uint64_t scratch[512];
+  for (const int64_t samples : {1, 40}) {  // less than a third of the emulated cache, and more
+    alignas(128) static float x[40 * 100], y[40 * 100];
+    const View from = DenseView(x, DType::kF32, samples, 1, {10, 10}),
+               to = DenseView(y, DType::kF32, samples, 1, {10, 10});
+    Exec exec;
+    exec.backend = "cuda";
+    exec.scratch = scratch;
+    exec.scratch_bytes = sizeof(scratch);
+    MaskStorage storage;
+    ASSERT_TRUE(storage.Reserve(spec, from).ok());
+    emulated::ForgetLaunches();
+    ASSERT_TRUE(Sample(spec, 0.1f, key, from, exec, &storage.mask).ok());
+    EXPECT_TRUE(emulated::Prefetched().empty());
+    ASSERT_TRUE(Apply(storage.mask, Pass::kForward, from, to, exec).ok());
+    const size_t by_apply = emulated::Prefetched().size();
+    emulated::ForgetLaunches();
+    ASSERT_TRUE(Drop(spec, 0.1f, key, Pass::kForward, from, to, exec, &storage.mask).ok());
+    std::vector<const void*> ahead = emulated::Prefetched();
+    ASSERT_GE(ahead.size(), by_apply);
+    ahead.resize(ahead.size() - by_apply);  // the second launch's come last
+    std::sort(ahead.begin(), ahead.end());
+    const size_t bytes = std::min<size_t>(static_cast<size_t>(samples) * 400, 4096 / 3);
+    ASSERT_EQ(ahead.size(), (bytes + 127) / 128);
+    for (size_t i = 0; i < ahead.size(); ++i) EXPECT_EQ(ahead[i], reinterpret_cast<const char*>(x) + 128 * i);
+  }
+}
+
+// Neither launch is made, so the mask stays what it was.
+TEST(EmulatedDropTest, ElementsOffTheirBoundaryAreRefused) {
+  std::vector<uint8_t> in(64), out(64);
+  const uint64_t key[2] = {1, 2};
+  alignas(64) static uint64_t scratch[512];
+  for (const char* line : {"dropout", "dropblock:block=3"}) {
+    Spec spec;
+    ASSERT_TRUE(ParseSpec(line, &spec).ok());
+    const View x = DenseView(in.data() + 2, DType::kF32, 1, 1, {3, 3}),
+               y = DenseView(out.data(), DType::kF32, 1, 1, {3, 3});
+    Exec exec;
+    exec.backend = "cuda";
+    exec.scratch = scratch;
+    exec.scratch_bytes = sizeof(scratch);
+    MaskStorage storage;
+    ASSERT_TRUE(storage.Reserve(spec, x).ok());
+    storage.mask.bits[0] = 0x1234;
+    emulated::ForgetLaunches();
+    const Status status = Drop(spec, 0.5f, key, Pass::kForward, x, y, exec, &storage.mask);
+    EXPECT_EQ(status.code(), Status::Code::kInvalid);
+    EXPECT_NE(status.message().find("x.data"), std::string::npos) << status.message();
+    EXPECT_TRUE(emulated::Launches().empty());
+    EXPECT_EQ(storage.mask.bits[0], 0x1234u);
+  }
 }
 
 TEST(EmulatedDropTest, ABadPInMemoryGivesNaN) {

@@ -124,7 +124,9 @@ class Cases {
     const int dims = static_cast<int>(Below(10) < 7 ? 2 : Below(4));
     std::vector<int64_t> sizes;
     for (int i = 0; i < dims; ++i) sizes.push_back(1 + Below(dims == 1 ? 300 : dims == 2 ? 40 : 12));
-    const int64_t channels = 1 + Below(Below(3) == 0 ? 130 : 9), samples = 1 + Below(Below(4) == 0 ? 70 : 4);
+    // Channels last of whole words are drawn in boxes.
+    const int64_t channels = Below(4) == 0 ? 32 * (1 + Below(6)) : 1 + Below(Below(3) == 0 ? 130 : 9);
+    const int64_t samples = 1 + Below(Below(4) == 0 ? 70 : 4);
     const Layout layout = Below(2) == 0 ? Layout::kChannelsFirst : Layout::kChannelsLast;
     given.x = DenseView(nullptr, DType::kF32, samples, channels, sizes, layout, Below(2) * Below(int64_t{1} << 40));
     given.device_p = Below(2) == 0;
@@ -205,6 +207,58 @@ TEST(EmulatedSampleTest, SizesAroundEveryBoundary) {
     }
   }
   emulated::SetThreads(0);
+}
+
+// Boxes of channels last: maps around a word of positions and around what a box can hold, widths that divide the
+// channels or do not, a mask that ends in half a word.
+TEST(EmulatedSampleTest, BoxesAroundEveryBoundary) {
+  std::vector<uint64_t> scratch;
+  for (const char* line :
+       {"dropout", "dropout:over=plane", "dropblock:block=3,rate=raw", "dropout:share=batch,over=plane",
+        "dropblock:block=3,rate=raw,share=batch", "cutout:size=5,holes=3,share=none"}) {
+    for (const int64_t size : {2, 31, 32, 33, 255, 256, 257, 511, 512, 513, 1023, 1025, 2047, 2049}) {
+      for (const int64_t channels : {32, 64, 96, 160}) {
+        if (size > 600 && channels > 64) continue;
+        Given given;
+        given.line = line;
+        given.p = size % 2 == 0 ? 0.02f : 0.3f;
+        given.one_count = size % 3 == 0 && given.line.find("over") == std::string::npos;
+        given.device_p = size % 5 == 0;
+        given.x = DenseView(nullptr, DType::kF32, size > 600 ? 1 : 3, channels, {size}, Layout::kChannelsLast);
+        emulated::SetThreads(size % 2 == 0 ? 64 : 256);
+        emulated::SetMultiprocessors(size % 7 == 0 ? 20 : 1);
+        Compare(given, &scratch);
+        if (HasFailure()) return;
+      }
+    }
+  }
+  emulated::SetThreads(0);
+  emulated::SetMultiprocessors(4);
+}
+
+// More marks than a block has room for, and maps whose classes of coverage are more than a block sums side by side.
+TEST(EmulatedSampleTest, ManyMarksAndManyClasses) {
+  std::vector<uint64_t> scratch;
+  emulated::SetMultiprocessors(1);
+  for (const Layout layout : {Layout::kChannelsFirst, Layout::kChannelsLast}) {
+    for (const bool device_p : {false, true}) {
+      for (const char* line : {"dropblock:block=3,rate=raw", "dropblock:block=31,rate=calibrated",
+                               "dropblock:block=20x19,rate=calibrated,region=whole"}) {
+        Given given;
+        given.line = line;
+        given.p = 0.03f;
+        given.device_p = device_p;
+        given.x = DenseView(nullptr, DType::kF32, 1, 32, {70, 75}, layout);
+        Compare(given, &scratch);
+      }
+      Given given;
+      given.line = "dropblock:block=8,rate=calibrated";
+      given.device_p = device_p;
+      given.x = DenseView(nullptr, DType::kF32, 1, 2, {20, 21, 22}, layout);
+      Compare(given, &scratch);
+    }
+  }
+  emulated::SetMultiprocessors(4);
 }
 
 // More channels than a block has rows for; a map of several pieces; a sample of many.
@@ -309,6 +363,49 @@ TEST(EmulatedSampleTest, ACountIsWrittenOnceItIsWhole) {
     EXPECT_EQ(memory.kept, whole.kept);
   }
   emulated::SetMultiprocessors(4);
+}
+
+// The same draw again with a workspace that overlaps the first one's: slots that were moved bear numbers of other
+// pieces.
+TEST(EmulatedSampleTest, SlotsThatWereMovedAreNotCounted) {
+  struct Watch {
+    const std::vector<int64_t>* kept;
+    std::vector<int64_t> expected;
+    int wrong = 0;
+  };
+  Spec spec;
+  ASSERT_TRUE(ParseSpec("dropout", &spec).ok());
+  for (const Layout layout : {Layout::kChannelsFirst, Layout::kChannelsLast}) {
+    const View x = DenseView(nullptr, DType::kF32, 2, 64, {56, 56}, layout);
+    const uint64_t key[2] = {3, 4};
+    alignas(64) static uint64_t scratch[4096];
+    Memory whole(spec, x, false);
+    Exec exec;
+    exec.backend = "reference";
+    ASSERT_TRUE(Sample(spec, 0.3f, key, x, exec, &whole.mask).ok());
+    for (const size_t moved : {0, 8, 16, 64}) {
+      Memory memory(spec, x, false);
+      Watch watch{&memory.kept, whole.kept, 0};
+      exec.backend = "cuda";
+      exec.scratch = scratch + moved;
+      exec.scratch_bytes = sizeof(scratch) - moved * sizeof(uint64_t);
+      emulated::SetAfterBlock(
+          [](void* context, int64_t) {
+            Watch& watch = *static_cast<Watch*>(context);
+            for (size_t i = 0; i < 2; ++i) {
+              const int64_t found = (*watch.kept)[i];
+              watch.wrong += found != -77 && found != watch.expected[i];
+            }
+          },
+          &watch);
+      const Status status = Sample(spec, 0.3f, key, x, exec, &memory.mask);
+      emulated::SetAfterBlock(nullptr, nullptr);
+      ASSERT_TRUE(status.ok()) << status.message();
+      EXPECT_GT(emulated::Launches().back().blocks, 2);
+      EXPECT_EQ(watch.wrong, 0) << moved;
+      EXPECT_EQ(memory.kept, whole.kept);
+    }
+  }
 }
 
 // Another shape whose lanes, pieces and blocks are the same, but not the words that a centre is drawn from, must not be

@@ -42,8 +42,7 @@ __global__ void __launch_bounds__(kBlockThreads, Bits::kBlocksAtOnce) ApplyDense
   const Maps<T> maps = MapsOfBlock<T>(job.law, outer * job.rows.outer_sample + inner * job.rows.inner_sample,
                                       outer * job.rows.outer_channel + inner * job.rows.inner_channel);
   const MaskVectors mask(job.law.mask.bits, (job.law.mask.num_bits + 63) / 64);
-  ApplyRange(static_cast<const T*>(job.x), static_cast<T*>(job.y), begin, end, maps, Bits(mask, job.map),
-             Whole{});
+  ApplyRange(static_cast<const T*>(job.x), static_cast<T*>(job.y), begin, end, maps, Bits(mask, job.map), Whole{});
 }
 
 // ---------------------------------------------------------------- on the host

@@ -10,8 +10,8 @@
 // vector's; its accesses to global memory must be 128 bits wide (mask_bits.h has those for a mask in global memory). No
 // barrier is used here: what Bits reads in shared memory must be complete before.
 //
-// Place says where element e of the range lies in x and y: `int64_t At(int64_t e) const`, and whether that is one run of
-// memory. Runs of several are whole vectors long and apart.
+// Place says where element e of the range lies in x and y: `int64_t At(int64_t e) const`, and whether that is one run
+// of memory. Runs of several are whole vectors long and apart.
 #ifndef DROPKIT_SRC_CUDA_APPLY_RANGE_H_
 #define DROPKIT_SRC_CUDA_APPLY_RANGE_H_
 

@@ -14,9 +14,9 @@ namespace dropkit::cuda {
 
 // ---------------------------------------------------------------- a part
 
-// What a part needs is drawn by a thread for a group's digits, or for a tile's overlay: calls to_group(i, tile, words) and
-// to_mark(i, tile, lane in the tile) for tiles group_at(i) and tile_at(i). `after()` comes after each round, for the
-// whole block.
+// What a part needs is drawn by a thread for a group's digits, or for a tile's overlay: calls to_group(i, tile, words)
+// and to_mark(i, tile, lane in the tile) for tiles group_at(i) and tile_at(i). `after()` comes after each round, for
+// the whole block.
 template <class GroupAt, class TileAt, class ToGroup, class ToMark, class After>
 DROPKIT_DEVICE void ForEachDrawn(const Field& field, const Drawn& drawn, int64_t groups, int64_t tiles,
                                  GroupAt group_at, TileAt tile_at, ToGroup to_group, ToMark to_mark, After after) {
@@ -262,7 +262,9 @@ DROPKIT_DEVICE_CALL void DrawBox(const Field& field, const Drawn& drawn, const P
   StartPiece();
   DrawRows(field, drawn, pieces, box);
   const int words = static_cast<int>(pieces.box_words.divisor);
-  const auto by_words = [&](int square) { return static_cast<int>(pieces.box_words.Of(static_cast<uint32_t>(square))); };
+  const auto by_words = [&](int square) {
+    return static_cast<int>(pieces.box_words.Of(static_cast<uint32_t>(square)));
+  };
   ForEachColumn(box, by_words, [&](int position, int channel, uint32_t keeps) {
     Memory().bits[position * words + channel / 32] = keeps;
   });

@@ -22,7 +22,7 @@ struct Field {
   Coverage coverage;
   Axis axis[3];  // plan's, missing axes first, so that the last one's cells follow each other
   int missing_axes = 1;
-  int outer_axis = 1;              // the first that is not missing
+  int outer_axis = 1;  // the first that is not missing
   // Of the plan and the axes, to divide by. The outer axis's step is a row of the map, or a plane.
   Quotient lanes_of_channel, tiles_of_sample, groups_of_sample, positions[3], cells_of_outer_step;
   int64_t lanes_of_outer_step = 1;

@@ -1,7 +1,7 @@
 // The gain of a call or of one of its rows, from what lies in the device's memory: T, and the counts of kept elements.
 //
-// The law itself is rate.h's, the host's to the bit. Every thread of the block must come here: sums over samples and over
-// classes of coverage are shared work.
+// The law itself is rate.h's, the host's to the bit. Every thread of the block must come here: sums over samples and
+// over classes of coverage are shared work.
 #ifndef DROPKIT_SRC_CUDA_GAIN_H_
 #define DROPKIT_SRC_CUDA_GAIN_H_
 

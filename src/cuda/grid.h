@@ -4,7 +4,8 @@
 // Kernels keep to: __global__, DROPKIT_DEVICE, __launch_bounds__, __shared__ (static arrays of plain types), the .x of
 // threadIdx, blockIdx, blockDim and gridDim, __syncthreads, __syncwarp, __shfl_sync, __shfl_xor_sync, __shfl_down_sync,
 // __ballot_sync, atomicAnd, atomicOr and atomicAdd, __threadfence, __popc, __popcll, __ffs, __ffsll, uint4. A
-// block is any multiple of 32 threads, so loops stride by blockDim.x.
+// block is any multiple of 32 threads, so loops stride by blockDim.x. A kernel that hands on the address of a parameter
+// takes it as __grid_constant__: else every thread makes a copy of it.
 #ifndef DROPKIT_SRC_CUDA_GRID_H_
 #define DROPKIT_SRC_CUDA_GRID_H_
 

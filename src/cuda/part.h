@@ -106,7 +106,7 @@ DROPKIT_DEVICE Tiles TilesFor(const Field& field, const Part& part, const Reach&
 struct Tile {
   int64_t n, lane;     // its first; less than 0: there is none
   int64_t begin, end;  // the lanes of the sample that are wanted of it; others need not be drawn
-  int64_t base;        // where each lane drops a bit of its own: the memory's of lane 0, if those of [begin, end) follow
+  int64_t base;  // where each lane drops a bit of its own: the memory's of lane 0, if those of [begin, end) follow
 };
 
 // Whether the lanes that are wanted of a tile drop bits that follow each other.
@@ -120,7 +120,8 @@ DROPKIT_DEVICE Tile TileAt(const Field& field, const Pieces& pieces, const Part&
   if (!reach.by_channel) {
     const Quotient& of_sample = TilesOfSample<kLanes>(field);
     const int64_t number = tiles.first + i, n = Divide(number, of_sample);
-    Tile tile = {n, (number - n * of_sample.divisor) * kLanes, 0, field.plan.lanes, n * pieces.sample_bits - part.begin};
+    Tile tile = {n, (number - n * of_sample.divisor) * kLanes, 0, field.plan.lanes,
+                 n * pieces.sample_bits - part.begin};
     if (LanesAreBits(field, pieces, reach)) {
       tile.begin = Most(0, -tile.base);
       tile.end = Least(tile.end, part.end - part.begin - tile.base);

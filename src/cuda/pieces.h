@@ -1,10 +1,10 @@
 // How a mask's bits are cut for blocks: pieces, each drawn by one block in its shared memory.
 //
-// A piece is a range of bits in the mask's order, of whole 128-bit vectors. Where channels are innermost (channels last,
-// more than one cell and one channel), lanes that follow each other lie far apart, so a range would be drawn from many
-// tiles for a few lanes of each. There a piece is a box: some channels (whole 32-bit words of them) by many positions of
-// one sample. Only where channels fill no whole words it is a range still, as large as the memory allows. Either is
-// drawn as rows, a channel each, and transposed; see draw_bits.h.
+// A piece is a range of bits in the mask's order, of whole 128-bit vectors. Where channels are innermost (channels
+// last, more than one cell and one channel), lanes that follow each other lie far apart, so a range would be drawn from
+// many tiles for a few lanes of each. There a piece is a box: some channels (whole 32-bit words of them) by many
+// positions of one sample. Only where channels fill no whole words it is a range still, as large as the memory allows.
+// Either is drawn as rows, a channel each, and transposed; see draw_bits.h.
 #ifndef DROPKIT_SRC_CUDA_PIECES_H_
 #define DROPKIT_SRC_CUDA_PIECES_H_
 
@@ -51,8 +51,8 @@ inline int64_t MostPositions(int64_t map_bits, int64_t box_channels) {
   return positions;
 }
 
-// The narrowest boxes that are no more than `wanted` blocks (64 channels of 16-bit x are a line of the cache), of as many
-// positions as that allows; or else the fewest.
+// The narrowest boxes that are no more than `wanted` blocks (64 channels of 16-bit x are a line of the cache), of as
+// many positions as that allows; or else the fewest.
 inline void CutBoxes(int64_t wanted, Pieces* pieces) {
   constexpr int64_t kMostWidth = 1024;
   const int64_t channels = pieces->channels, map = pieces->map_bits;

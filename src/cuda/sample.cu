@@ -66,11 +66,11 @@ uint64_t ShapeHash(const Field& field, const Pieces& pieces, const Counting& cou
       hash = Mix(hash, static_cast<uint64_t>(value));
     }
   }
-  for (const int64_t value : {int64_t{static_cast<int>(spec.method)}, int64_t{static_cast<int>(spec.rate)},
-                              field.plan.lanes, int64_t{field.plan.shares_batch}, int64_t{field.missing_axes},
-                              int64_t{pieces.interleaved}, pieces.num_bits, pieces.channels, pieces.map_bits,
-                              pieces.piece_bits, pieces.box_channels, pieces.box_positions, counting.unit_bits,
-                              int64_t{static_cast<int>(counting.of)}}) {
+  for (const int64_t value :
+       {int64_t{static_cast<int>(spec.method)}, int64_t{static_cast<int>(spec.rate)}, field.plan.lanes,
+        int64_t{field.plan.shares_batch}, int64_t{field.missing_axes}, int64_t{pieces.interleaved}, pieces.num_bits,
+        pieces.channels, pieces.map_bits, pieces.piece_bits, pieces.box_channels, pieces.box_positions,
+        counting.unit_bits, int64_t{static_cast<int>(counting.of)}}) {
     hash = Mix(hash, static_cast<uint64_t>(value));
   }
   hash = Mix(Mix(hash, std::bit_cast<uint64_t>(spec.gamma_scale)), field.first_sample);
@@ -117,7 +117,7 @@ Counting CountingOf(const Plan& plan, const Pieces& pieces, const Mask& mask) {
     counting.unit_bits = pieces.sample_bits;
     counting.weight = cells_of_bit * planes_of_bit;
   }
-  counting.slots_of_piece = !pieces.are_boxes()                ? 2 * counting.channels
+  counting.slots_of_piece = !pieces.are_boxes()              ? 2 * counting.channels
                             : counting.of == CountOf::kPlane ? pieces.box_channels
                                                              : 1;
   return counting;

@@ -36,6 +36,7 @@ uint64_t random_state = 0;
 int forced_threads = 0;
 int multiprocessors = 4;
 std::vector<LaunchRecord> launches;
+std::vector<const void*> prefetched;
 int zeroings = 0;
 void (*after_block)(void*, int64_t) = nullptr;
 void* after_block_context = nullptr;
@@ -203,9 +204,17 @@ void SetMultiprocessors(int number) { multiprocessors = number; }
 int GetMultiprocessors() { return multiprocessors; }
 const std::vector<LaunchRecord>& Launches() { return launches; }
 int Zeroings() { return zeroings; }
+const std::vector<const void*>& Prefetched() { return prefetched; }
+
+void Prefetch(const void* address) {
+  static_cast<void>(*static_cast<const volatile char*>(address));
+  prefetched.push_back(address);
+}
+
 void RecordZeroing() { ++zeroings; }
 void ForgetLaunches() {
   launches.clear();
+  prefetched.clear();
   zeroings = 0;
 }
 

@@ -31,7 +31,7 @@
 #define DROPKIT_DEVICE_CALL inline
 #define __grid_constant__
 #define DROPKIT_UNROLL
-#define DROPKIT_PREFETCH(address) static_cast<void>(*reinterpret_cast<const volatile char*>(address))
+#define DROPKIT_PREFETCH(address) ::dropkit::cuda::emulated::Prefetch(address)
 #define DROPKIT_MAIN_LOOP_BEGIN static_cast<void>(0)
 #define DROPKIT_MAIN_LOOP_END static_cast<void>(0)
 
@@ -70,10 +70,14 @@ struct LaunchRecord {
 // Every launch since the start or ForgetLaunches, and how often memory was zeroed.
 const std::vector<LaunchRecord>& Launches();
 int Zeroings();
+// Addresses that were asked for ahead of their use.
+const std::vector<const void*>& Prefetched();
 void ForgetLaunches();
 
 // ---- for what is below and runtime.cc
 void RecordZeroing();
+// Reads a byte there, so that an address that is none is seen.
+void Prefetch(const void* address);
 // Calls body(context) in every thread of the grid.
 Status RunGrid(int64_t blocks, int threads, void* stream, void (*body)(const void*), const void* context);
 void MeetBlock(const Where& where);
