@@ -148,6 +148,14 @@ DROPKIT_HOST_DEVICE double KeptGain(KeptCount count) {
   return count.kept == 0 ? 0.0 : static_cast<double>(count.total) / static_cast<double>(count.kept);
 }
 
+// 1 over what is expected to be kept, of Q.
+template <typename Sums = SerialSums>
+DROPKIT_HOST_DEVICE double ExpectedGain(const Spec& spec, const Plan& plan, const Coverage& coverage, uint64_t q,
+                                        Sums sums = {}) {
+  const double expected = ExpectedKept(spec, plan, coverage, q, sums);
+  return expected == 0.0 ? 0.0 : 1.0 / expected;
+}
+
 // The factor on kept elements, before its one rounding to f32. `kept` is used by normalize=kept.
 template <typename Sums = SerialSums>
 DROPKIT_HOST_DEVICE double GainFactor(const Spec& spec, const Plan& plan, const Coverage& coverage, uint64_t threshold,
@@ -155,11 +163,8 @@ DROPKIT_HOST_DEVICE double GainFactor(const Spec& spec, const Plan& plan, const 
   switch (spec.normalize) {
     case Normalize::kKept:
       return KeptGain(kept);
-    case Normalize::kExpected: {
-      const uint64_t q = LaneThreshold(spec, plan, coverage, threshold, sums);
-      const double expected = ExpectedKept(spec, plan, coverage, q, sums);
-      return expected == 0.0 ? 0.0 : 1.0 / expected;
-    }
+    case Normalize::kExpected:
+      return ExpectedGain(spec, plan, coverage, LaneThreshold(spec, plan, coverage, threshold, sums), sums);
     case Normalize::kAsked:
       return threshold >= kOne ? 0.0 : 1.0 / (1.0 - static_cast<double>(threshold) / kTwo32);
     case Normalize::kNone:

@@ -223,16 +223,16 @@ TEST(EmulatedDropTest, Boxes) {
   emulated::SetMultiprocessors(4);
 }
 
-// While a mask is drawn for another launch, the start of a dense x is fetched: every line once, none beyond.
+// While a mask is drawn for another launch, the start of a dense x is fetched: every byte once, none beyond.
 TEST(EmulatedDropTest, XIsFetchedAhead) {
   Spec spec;
   ASSERT_TRUE(ParseSpec("dropblock:block=3", &spec).ok());
   const uint64_t key[2] = {1, 2};
   alignas(64) static uint64_t scratch[512];
   for (const int64_t samples : {1, 40}) {  // less than a third of the emulated cache, and more
-    alignas(128) static float x[40 * 100], y[40 * 100];
-    const View from = DenseView(x, DType::kF32, samples, 1, {10, 10}),
-               to = DenseView(y, DType::kF32, samples, 1, {10, 10});
+    static float x[40 * 100], y[40 * 100];
+    const View from = DenseView(x, DType::kF32, samples, 1, {10, 10});
+    const View to = DenseView(y, DType::kF32, samples, 1, {10, 10});
     Exec exec;
     exec.backend = "cuda";
     exec.scratch = scratch;
@@ -241,18 +241,21 @@ TEST(EmulatedDropTest, XIsFetchedAhead) {
     ASSERT_TRUE(storage.Reserve(spec, from).ok());
     emulated::ForgetLaunches();
     ASSERT_TRUE(Sample(spec, 0.1f, key, from, exec, &storage.mask).ok());
-    EXPECT_TRUE(emulated::Prefetched().empty());
+    EXPECT_TRUE(emulated::AllFetched().empty());
     ASSERT_TRUE(Apply(storage.mask, Pass::kForward, from, to, exec).ok());
-    const size_t by_apply = emulated::Prefetched().size();
+    const size_t by_apply = emulated::AllFetched().size();
     emulated::ForgetLaunches();
     ASSERT_TRUE(Drop(spec, 0.1f, key, Pass::kForward, from, to, exec, &storage.mask).ok());
-    std::vector<const void*> ahead = emulated::Prefetched();
+    std::vector<emulated::Fetched> ahead = emulated::AllFetched();
     ASSERT_GE(ahead.size(), by_apply);
     ahead.resize(ahead.size() - by_apply);  // the second launch's come last
-    std::sort(ahead.begin(), ahead.end());
-    const size_t bytes = std::min<size_t>(static_cast<size_t>(samples) * 400, 4096 / 3);
-    ASSERT_EQ(ahead.size(), (bytes + 127) / 128);
-    for (size_t i = 0; i < ahead.size(); ++i) EXPECT_EQ(ahead[i], reinterpret_cast<const char*>(x) + 128 * i);
+    std::sort(ahead.begin(), ahead.end(), [](const auto& a, const auto& b) { return a.address < b.address; });
+    const char* next = reinterpret_cast<const char*>(x);
+    for (const emulated::Fetched& fetched : ahead) {
+      EXPECT_EQ(fetched.address, next);
+      next += fetched.bytes;
+    }
+    EXPECT_EQ(next - reinterpret_cast<const char*>(x), std::min<int64_t>(samples * 400, 4096 / 3));
   }
 }
 

@@ -37,7 +37,7 @@ __global__ void __launch_bounds__(kBlockThreads, Bits::kBlocksAtOnce) ApplyDense
   const int64_t row_end = (row + 1) * job.rows.elements;
   const int64_t begin = row * job.rows.elements + (blockIdx.x - row * job.chunks) * job.chunk;
   const int64_t end = begin + job.chunk < row_end ? begin + job.chunk : row_end;
-  Prefetch(static_cast<const T*>(job.x), begin, end, end - begin, Whole{});
+  Prefetch(static_cast<const T*>(job.x), begin, end, Whole{});
   const int64_t outer = row / job.rows.inner_size, inner = row - outer * job.rows.inner_size;
   const Maps<T> maps = MapsOfBlock<T>(job.law, outer * job.rows.outer_sample + inner * job.rows.inner_sample,
                                       outer * job.rows.outer_channel + inner * job.rows.inner_channel);

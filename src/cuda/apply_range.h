@@ -43,15 +43,15 @@ struct Runs {
 
 // The vectors of this thread that start at element `first` and come blockDim.x vectors apart; guarded: those before
 // `end`.
-template <typename T, bool kGuarded, class Bits, class Place>
+template <typename T, bool kGuarded, class Bits, class Order>
 DROPKIT_DEVICE void ApplyVectors(const T* x, T* y, int64_t first, int64_t end, const Maps<T>& maps, const Bits& bits,
-                                 const Place& place) {
+                                 const Order& order) {
   const int64_t step = static_cast<int64_t>(blockDim.x) * kLanes<T>;
   uint4 vector[kInFlight] = {};
   DROPKIT_UNROLL
   for (int i = 0; i < kInFlight; ++i) {
     if (!kGuarded || first + i * step < end) {
-      vector[i] = *reinterpret_cast<const uint4*>(x + place.At(first + i * step));
+      vector[i] = *reinterpret_cast<const uint4*>(x + order.At(first + i * step));
     }
   }
   uint32_t keep = 0;  // 8 bits a vector; the compiler unrolls this where Keep is short
@@ -62,7 +62,7 @@ DROPKIT_DEVICE void ApplyVectors(const T* x, T* y, int64_t first, int64_t end, c
   DROPKIT_UNROLL
   for (int i = 0; i < kInFlight; ++i) {
     if (kGuarded && first + i * step >= end) continue;
-    StoreVector(y + place.At(first + i * step), MapVector<T>(vector[i], keep >> 8 * i, maps));
+    StoreVector(y + order.At(first + i * step), MapVector<T>(vector[i], keep >> 8 * i, maps));
   }
 }
 
@@ -73,20 +73,27 @@ DROPKIT_DEVICE int64_t ElementsToBoundary(const T* x) {
   return past == 0 ? 0 : static_cast<int64_t>((kVectorBytes - past) / sizeof(T));
 }
 
-// Has the memory fetched while the block finds out what to do with it. Runs are not shorter than `run`.
-template <typename T, class Place>
-DROPKIT_DEVICE void Prefetch(const T* x, int64_t begin, int64_t end, int64_t run, const Place& place) {
-  const int64_t line = kLineBytes / sizeof(T), step = run < line ? run : line;
-  for (int64_t e = begin + threadIdx.x * step; e < end; e += blockDim.x * step) DROPKIT_PREFETCH(x + place.At(e));
+// Has x fetched while the block finds out what to do with it.
+template <typename T>
+DROPKIT_DEVICE void Prefetch(const T* x, int64_t begin, int64_t end, const Whole&) {
+  FetchByBlock(x + begin, (end - begin) * static_cast<int64_t>(sizeof(T)));
+}
+template <typename T>
+DROPKIT_DEVICE void Prefetch(const T* x, int64_t begin, int64_t end, const Runs& order) {
+  if (order.is_one_run()) return FetchByBlock(x + order.At(begin), (end - begin) * static_cast<int64_t>(sizeof(T)));
+  const int64_t run = order.length.divisor;
+  for (int64_t e = begin + threadIdx.x * run; e < end; e += blockDim.x * run) {
+    FetchByThread(x + order.At(e), run * static_cast<int64_t>(sizeof(T)));
+  }
 }
 
 // The whole block does elements [begin, end).
-template <typename T, class Bits, class Place>
+template <typename T, class Bits, class Order>
 DROPKIT_DEVICE void ApplyRange(const T* x, T* y, int64_t begin, int64_t end, const Maps<T>& maps, const Bits& bits,
-                               const Place& place) {
+                               const Order& order) {
   const bool alike = (reinterpret_cast<uintptr_t>(x) - reinterpret_cast<uintptr_t>(y)) % kVectorBytes == 0;
-  const int64_t boundary = begin + ElementsToBoundary(x + place.At(begin));
-  const bool in_vectors = alike && boundary < end && (boundary == begin || place.is_one_run());
+  const int64_t boundary = begin + ElementsToBoundary(x + order.At(begin));
+  const bool in_vectors = alike && boundary < end && (boundary == begin || order.is_one_run());
   const int64_t head_end = in_vectors ? boundary : end;
   const int64_t vectors_end = end - (end - head_end) % kLanes<T>;
   const int64_t group = static_cast<int64_t>(blockDim.x) * kInFlight * kLanes<T>;
@@ -94,13 +101,13 @@ DROPKIT_DEVICE void ApplyRange(const T* x, T* y, int64_t begin, int64_t end, con
   int64_t first = head_end;
   DROPKIT_MAIN_LOOP_BEGIN;
   for (; first + group <= vectors_end; first += group) {
-    ApplyVectors<T, false>(x, y, first + lane, vectors_end, maps, bits, place);
+    ApplyVectors<T, false>(x, y, first + lane, vectors_end, maps, bits, order);
   }
   DROPKIT_MAIN_LOOP_END;
-  if (first < vectors_end) ApplyVectors<T, true>(x, y, first + lane, vectors_end, maps, bits, place);
+  if (first < vectors_end) ApplyVectors<T, true>(x, y, first + lane, vectors_end, maps, bits, order);
   const int64_t singles = head_end - begin + end - vectors_end;
   for (int64_t i = threadIdx.x; i < singles; i += blockDim.x) {
-    const int64_t e = begin + i < head_end ? begin + i : begin + i - head_end + vectors_end, at = place.At(e);
+    const int64_t e = begin + i < head_end ? begin + i : begin + i - head_end + vectors_end, at = order.At(e);
     y[at] = MapElement<T>(x[at], bits.Keep(e, 1) & 1, maps);
   }
 }

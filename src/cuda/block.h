@@ -9,13 +9,26 @@
 namespace dropkit::cuda {
 
 inline constexpr int kBlockThreads = 256;
-inline constexpr int kLineBytes = 128;  // of the caches
 
 // Of all 32 lanes, for each of them.
 template <typename T>
 DROPKIT_DEVICE T WarpSum(T value) {
   for (int step = 16; step > 0; step >>= 1) value += __shfl_xor_sync(0xFFFFFFFFu, value, step);
   return value;
+}
+
+// Has a range of valid memory fetched into the second-level cache. The whole block, or one thread.
+DROPKIT_DEVICE void FetchByBlock(const void* from, int64_t bytes) {
+  const int64_t step = DROPKIT_FETCH_BYTES;
+  for (int64_t at = threadIdx.x * step; at < bytes; at += blockDim.x * step) {
+    Fetch(static_cast<const char*>(from) + at, bytes - at < step ? bytes - at : step);
+  }
+}
+DROPKIT_DEVICE void FetchByThread(const void* from, int64_t bytes) {
+  const int64_t step = DROPKIT_FETCH_BYTES;
+  for (int64_t at = 0; at < bytes; at += step) {
+    Fetch(static_cast<const char*>(from) + at, bytes - at < step ? bytes - at : step);
+  }
 }
 
 }  // namespace dropkit::cuda

@@ -141,6 +141,8 @@ DROPKIT_DEVICE Unit UnitOfRange(const Counting& counting, const Pieces& pieces, 
   return {n, c, p1 - p0 + 1, leads ? slots : slots + counting.channels, slots, counting.slots_of_piece};
 }
 
+inline constexpr int64_t kSmallUnitBits = 512;  // a thread counts as many in the time that a warp takes to meet
+
 // Kept bits of [begin, end) of the memory; this thread's part of the work of `lanes`.
 DROPKIT_DEVICE int CountPart(int begin, int end, unsigned lane, unsigned lanes) {
   int count = 0;
@@ -153,7 +155,8 @@ DROPKIT_DEVICE int CountPart(int begin, int end, unsigned lane, unsigned lanes) 
   return count;
 }
 
-// Counts whose bits follow each other, of the piece [begin, end): of a few by the whole block, of many by a warp each.
+// Counts whose bits follow each other, of the piece [begin, end): of a few by the whole block, of many by a warp each,
+// of many small ones by a thread each.
 DROPKIT_DEVICE void CountRuns(const Counting& counting, const Pieces& pieces, int64_t piece, int64_t begin, int64_t end,
                               uint64_t stamp) {
   const int64_t bits = counting.unit_bits, u0 = Divide(begin, bits), u1 = Divide(end - 1, bits);
@@ -170,11 +173,19 @@ DROPKIT_DEVICE void CountRuns(const Counting& counting, const Pieces& pieces, in
     __syncthreads();
   }
   uint64_t* slots = counting.slots + piece * counting.slots_of_piece;
+  const auto unit_of = [&](int64_t u) {
+    const int64_t n = counting.of == CountOf::kPlane ? Divide(u, pieces.channels) : u;
+    return UnitOfRange(counting, pieces, n, u - n * pieces.channels, u * bits, u * bits + bits - 1, 0);
+  };
+  if (!few && bits <= kSmallUnitBits) {
+    for (int64_t u = u0 + threadIdx.x; u <= u1; u += blockDim.x) {
+      FinishUnit<ThreadTeam>(counting, pieces, unit_of(u), part_of(u, 0, 1), slots + (u == u0 ? 0 : 1), stamp);
+    }
+    return;
+  }
   for (int64_t u = u0 + threadIdx.x / 32; u <= u1; u += blockDim.x / 32) {
     const int64_t kept = few ? Memory().kept[u - u0] : WarpSum(part_of(u, threadIdx.x % 32, 32));
-    const int64_t n = counting.of == CountOf::kPlane ? Divide(u, pieces.channels) : u;
-    const Unit unit = UnitOfRange(counting, pieces, n, u - n * pieces.channels, u * bits, u * bits + bits - 1, 0);
-    FinishUnit<WarpTeam>(counting, pieces, unit, kept, slots + (u == u0 ? 0 : 1), stamp);
+    FinishUnit<WarpTeam>(counting, pieces, unit_of(u), kept, slots + (u == u0 ? 0 : 1), stamp);
   }
 }
 

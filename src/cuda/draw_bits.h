@@ -69,7 +69,7 @@ DROPKIT_DEVICE void SpreadDrawn(const Field& field, const Drawn& drawn, const Pi
       [&] {
         if (has_blocks) ClearMarks(field, drawn, pieces, part);
       });
-  __syncthreads();
+  if (!has_blocks) __syncthreads();
 }
 
 // Lanes fire that are not drawn, so some tiles' marks are drawn as words first. Ready when it returns.
@@ -123,7 +123,7 @@ DROPKIT_DEVICE void SpreadWords(const Field& field, const Drawn& drawn, const Pi
     }
     SpreadWord(field, drawn, pieces, part, tile.n, lane, fired);
   }
-  if (field.plan.has_blocks) ClearMarks(field, drawn, pieces, part);
+  if (field.plan.has_blocks) return ClearMarks(field, drawn, pieces, part);
   __syncthreads();
 }
 

@@ -86,7 +86,10 @@ DROPKIT_DEVICE void RangeAt(const Ranges& ranges, int64_t i, int64_t* begin, int
 // The factor of this pass. The whole block.
 DROPKIT_DEVICE_CALL double GainFor(const Field& field, const Drawn& drawn, const Elements& elements) {
   if (!field.p || drawn.threshold > kOne) return elements.gain;
-  return GainFactor(field.spec, field.plan, field.coverage, drawn.threshold, KeptCount{1, 1}, BlockSums());
+  if (field.spec.normalize != Normalize::kExpected) {
+    return GainFactor(field.spec, field.plan, field.coverage, drawn.threshold, KeptCount{1, 1});
+  }
+  return ExpectedGain(field.spec, field.plan, field.coverage, drawn.lane_threshold, SumsBeforeDrawing());
 }
 
 // A bit for each of elements [begin, end), where rows are, from those of the mask that the range shares.
@@ -120,7 +123,7 @@ DROPKIT_DEVICE_CALL void DrawForElements(const MaskWriter& writer, const Drawn& 
 // share.
 struct Task {
   int64_t count;
-  Runs place;
+  Runs order;
 };
 
 DROPKIT_DEVICE Task TaskAt(const MaskWriter& writer, const Elements& elements, int64_t i) {
@@ -144,7 +147,7 @@ DROPKIT_DEVICE_CALL void DrawTask(const MaskWriter& writer, const Drawn& drawn, 
   if (i < writer.pieces.count) {
     WritePiece(writer, drawn, stamp, i);
   } else if (task.count > 0) {
-    DrawForElements(writer, drawn, elements, task.place.first, task.place.first + task.count);
+    DrawForElements(writer, drawn, elements, task.order.first, task.order.first + task.count);
   }
 }
 
@@ -155,7 +158,7 @@ __global__ void __launch_bounds__(kBlockThreads, kDrawingBlocks)
   const T* x = static_cast<const T*>(elements.x);
   const int64_t tasks = writer.pieces.count + elements.ranges.count;
   Task task = TaskAt(writer, elements, blockIdx.x);
-  Prefetch(x, 0, task.count, elements.run.divisor, task.place);  // x arrives while bits are drawn
+  Prefetch(x, 0, task.count, task.order);  // x arrives while bits are drawn
   PrepareDrawn(writer.field, &drawn);
   StoreThreshold(writer, drawn);
   const uint64_t stamp = StampOf(writer.counting, drawn, true);
@@ -166,9 +169,9 @@ __global__ void __launch_bounds__(kBlockThreads, kDrawingBlocks)
     const Task now = task;
     if (i + gridDim.x < tasks) {
       task = TaskAt(writer, elements, i + gridDim.x);
-      Prefetch(x, 0, task.count, elements.run.divisor, task.place);
+      Prefetch(x, 0, task.count, task.order);
     }
-    ApplyRange(x, static_cast<T*>(elements.y), 0, now.count, maps, bits, now.place);
+    ApplyRange(x, static_cast<T*>(elements.y), 0, now.count, maps, bits, now.order);
     __syncthreads();
   }
 }

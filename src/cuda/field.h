@@ -7,6 +7,7 @@
 
 #include <algorithm>
 
+#include "cuda/block_memory.h"
 #include "cuda/class_sums.h"
 #include "cuda/grid.h"
 #include "cuda/quotient.h"
@@ -15,6 +16,9 @@
 #include "rate.h"
 
 namespace dropkit::cuda {
+
+// Lanes are drawn by the tile of 512 (the overlay) and by the group of 128 (digits).
+inline constexpr int kGroupLanes = 128;
 
 struct Field {
   Spec spec;
@@ -39,14 +43,17 @@ struct Field {
 // The fields of a mask's own draws in the block's shared memory: plain bytes, because shared memory runs no
 // constructors.
 struct Drawn {
-  uint64_t threshold;
-  CallKey key[3];  // digits, overlay, centres
+  uint64_t threshold, lane_threshold;  // T, and of a p in memory Q
+  CallKey key[3];                      // digits, overlay, centres
   alignas(8) unsigned char law_bytes[sizeof(LaneLaw)];
   DROPKIT_DEVICE const LaneLaw& law() const { return *reinterpret_cast<const LaneLaw*>(law_bytes); }
   DROPKIT_DEVICE CallKey digits_key() const { return key[0]; }
   DROPKIT_DEVICE CallKey overlay_key() const { return key[1]; }
   DROPKIT_DEVICE CallKey centres_key() const { return key[2]; }
 };
+
+// Sums in the memory of bits that are not drawn yet.
+DROPKIT_DEVICE BlockSums SumsBeforeDrawing() { return BlockSums(Memory().bits, sizeof(Memory().bits)); }
 
 // The whole block; `drawn` is ready when it returns.
 DROPKIT_DEVICE_CALL void PrepareDrawn(const Field& field, Drawn* drawn) {
@@ -59,8 +66,11 @@ DROPKIT_DEVICE_CALL void PrepareDrawn(const Field& field, Drawn* drawn) {
     for (unsigned i = thread; i < sizeof(LaneLaw) / sizeof(uint32_t); i += blockDim.x) to[i] = from[i];
   } else {
     const uint64_t good = threshold > kOne ? 0 : threshold;
-    const uint64_t q = LaneThreshold(field.spec, field.plan, field.coverage, good, BlockSums());
-    if (thread == 0) *reinterpret_cast<LaneLaw*>(drawn->law_bytes) = MakeLaneLaw(q);
+    const uint64_t q = LaneThreshold(field.spec, field.plan, field.coverage, good, SumsBeforeDrawing());
+    if (thread == 0) {
+      drawn->lane_threshold = q;
+      *reinterpret_cast<LaneLaw*>(drawn->law_bytes) = MakeLaneLaw(q);
+    }
   }
   if (thread - first_of_keys < 3 && field.key) {
     const unsigned i = thread - first_of_keys;
@@ -79,17 +89,11 @@ DROPKIT_DEVICE uint64_t GlobalSample(const Field& field, int64_t n) {
 inline void SetQuotients(Field* field) {
   field->lanes_of_channel = Quotient::By(field->plan.lanes_per_channel);
   field->tiles_of_sample = Quotient::By((field->plan.lanes + kTileLanes - 1) / kTileLanes);
-  field->groups_of_sample = Quotient::By((field->plan.lanes + 127) / 128);
+  field->groups_of_sample = Quotient::By((field->plan.lanes + kGroupLanes - 1) / kGroupLanes);
   const Axis& outer = field->axis[field->outer_axis];
   field->cells_of_outer_step = Quotient::By(std::max<int64_t>(1, field->plan.cells / outer.size));
   field->lanes_of_outer_step = field->plan.lanes_per_channel / outer.positions;
   for (int i = 0; i < 3; ++i) field->positions[i] = Quotient::By(field->axis[i].positions);
-}
-
-// By the device's 32-bit division where that holds the numbers: the 64-bit one is a subroutine.
-DROPKIT_HOST_DEVICE int64_t Divide(int64_t number, int64_t divisor) {
-  if (((number | divisor) >> 32) == 0) return static_cast<uint32_t>(number) / static_cast<uint32_t>(divisor);
-  return number / divisor;
 }
 
 }  // namespace dropkit::cuda

@@ -51,7 +51,9 @@ DROPKIT_DEVICE int64_t SumOfCounts(const int64_t* counts, int64_t number) {
 DROPKIT_DEVICE_CALL double GainOfBlock(const GainLaw& law, uint64_t threshold, int64_t n, int64_t c) {
   const Mask& mask = law.mask;
   if (mask.spec.normalize != Normalize::kKept) {
-    return GainFactor(mask.spec, law.plan, law.coverage, threshold, KeptCount{1, 1}, BlockSums());
+    constexpr int kRoom = 2 * 352;  // 7 x 7 x 7 classes, of a block of that size in three dimensions
+    __shared__ double memory[kRoom];
+    return GainFactor(mask.spec, law.plan, law.coverage, threshold, KeptCount{1, 1}, BlockSums(memory, sizeof(memory)));
   }
   __shared__ double gain;
   KeptCount kept = {1, 1};

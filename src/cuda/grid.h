@@ -30,9 +30,13 @@
 // Before a loop over an array that must stay in registers.
 #define DROPKIT_UNROLL _Pragma("unroll")
 
-// Asks for the line (kLineBytes) around an address, which must be valid, to be fetched into the second-level cache. No
-// waiting.
-#define DROPKIT_PREFETCH(address) asm volatile("prefetch.global.L2 [%0];" ::"l"(__cvta_generic_to_global(address)))
+// What one request fetches into the second-level cache, at most: any range where the card has the instruction for it,
+// else a sector.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+#define DROPKIT_FETCH_BYTES 65536
+#else
+#define DROPKIT_FETCH_BYTES 32
+#endif
 
 // Between these, tests/test_ptx.py requires every access to global memory to be 128 bits wide. "memory" keeps accesses
 // from moving over a mark.
@@ -40,6 +44,22 @@
 #define DROPKIT_MAIN_LOOP_END asm volatile("// dropkit main loop end" ::: "memory")
 
 namespace dropkit::cuda {
+
+// Requests `bytes` from an address on, 1 to DROPKIT_FETCH_BYTES and all of them valid. No waiting. Where a range may be
+// large, those of its bytes that fill no 16 of memory are left out.
+DROPKIT_DEVICE void Fetch(const char* address, int64_t bytes) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  const uintptr_t begin = reinterpret_cast<uintptr_t>(address), first = (begin + 15) / 16 * 16;
+  const uintptr_t end = (begin + static_cast<uintptr_t>(bytes)) / 16 * 16;
+  if (first >= end) return;
+  asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;"
+               :
+               : "l"(__cvta_generic_to_global(reinterpret_cast<const void*>(first))),
+                 "r"(static_cast<uint32_t>(end - first)));
+#else
+  asm volatile("prefetch.global.L2 [%0];" : : "l"(__cvta_generic_to_global(address)));
+#endif
+}
 
 // Runs kernel(arguments...) on `blocks` blocks of `threads` threads, after what is on the stream (a cudaStream_t)
 // already. Returns before it ran; no blocks are no launch. The error is the launch's, not one that was left behind by

@@ -35,7 +35,8 @@ Status MakeMaskWriter(const Spec& spec, Probability p, Key key, const View& x, c
 int Blocks(int64_t pieces);
 Status LaunchSample(const MaskWriter& writer, const Exec& exec);
 
-// Blocks of a multiprocessor at once, at least, of kernels that draw.
+// Blocks of a multiprocessor at once that kernels that draw have registers for. Where there is less shared memory than
+// on 8.0 or 9.0, fewer of them are there at once, and the others wait.
 inline constexpr int kDrawingBlocks = 4;
 
 // The range's words of the mask, from the memory, 128 bits at once where the mask allows.

@@ -49,11 +49,8 @@ DROPKIT_DEVICE LaneRange LanesThatReach(const Field& field, int64_t q0, int64_t 
   return {Most(0, first) * lanes, Least(axis.positions, last + 1) * lanes};
 }
 
-// Lanes are drawn by the tile of 512 (the overlay) and by the group of 128 (digits): kLanes.
-inline constexpr int kGroupLanes = 128;
-
-// The tiles or groups that a part needs: `count` of them, in order of samples; or, where a part has a piece of each
-// channel's map, `of_channel` for each channel.
+// The tiles or groups (kLanes) that a part needs: `count` of them, in order of samples; or, where a part has a piece of
+// each channel's map, `of_channel` for each channel.
 struct Tiles {
   int64_t first, count;  // numbered sample * those of a sample + tile
   int64_t of_channel;    // 0: not by channel

@@ -44,11 +44,9 @@ DROPKIT_HOST_DEVICE int64_t RoundUp(int64_t value, int64_t multiple) {
 // Words of 32 bits for a row of positions: an odd number, against bank conflicts.
 DROPKIT_HOST_DEVICE int64_t RowWords(int64_t positions) { return (positions + 31) / 32 | 1; }
 
-// The most positions of a box: its bits and its rows must fit.
+// The most positions of a box. Its rows fit then too: an odd number of words each, they are 3360 at most.
 inline int64_t MostPositions(int64_t map_bits, int64_t box_channels) {
-  int64_t positions = std::min(map_bits, kMostPieceBits / box_channels);
-  while (RowWords(positions) * box_channels > kMostRowWords) --positions;
-  return positions;
+  return std::min(map_bits, kMostPieceBits / box_channels);
 }
 
 // The narrowest boxes that are no more than `wanted` blocks (64 channels of 16-bit x are a line of the cache), of as
@@ -99,7 +97,8 @@ inline Pieces MakePieces(const Plan& plan, const Mask& mask, int64_t wanted, int
     // Samples of a piece are drawn one after the other, so small ones make small pieces.
     const int64_t sample = std::max<int64_t>(kVectorBits, pieces.sample_bits / kVectorBits * kVectorBits);
     pieces.most_bits = std::min(pieces.most_bits, sample);
-    least = std::max(least, kManyPositions * pieces.channels / kVectorBits * kVectorBits);
+    const int64_t positions = std::min(kManyPositions, pieces.map_bits / 4);  // a small map is not for one block
+    least = std::max(least, positions * pieces.channels / kVectorBits * kVectorBits);
   }
   const int64_t share = (pieces.num_bits + wanted - 1) / wanted;
   const int64_t even = RoundUp(share, share < step ? kVectorBits : step);

@@ -37,6 +37,12 @@ DROPKIT_HOST_DEVICE int64_t Divide(int64_t number, const Quotient& by) {
   return number <= Quotient::kMostNarrow ? by.Of(static_cast<uint32_t>(number)) : by.Of(number);
 }
 
+// By the device's 32-bit division where that holds the numbers: the 64-bit one is a subroutine.
+DROPKIT_HOST_DEVICE int64_t Divide(int64_t number, int64_t divisor) {
+  if (((number | divisor) >> 32) == 0) return static_cast<uint32_t>(number) / static_cast<uint32_t>(divisor);
+  return number / divisor;
+}
+
 }  // namespace dropkit::cuda
 
 #endif  // DROPKIT_SRC_CUDA_QUOTIENT_H_

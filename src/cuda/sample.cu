@@ -14,13 +14,10 @@
 namespace dropkit::cuda {
 namespace {
 
-// The grid's threads, a line each and then the next.
+// Each block's share of it.
 DROPKIT_DEVICE void FetchAhead(const Ahead& ahead) {
-  const int64_t step = static_cast<int64_t>(gridDim.x) * blockDim.x * kLineBytes;
-  const int64_t first = (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) * kLineBytes;
-  for (int64_t at = first; at < ahead.bytes; at += step) {
-    DROPKIT_PREFETCH(static_cast<const char*>(ahead.memory) + at);
-  }
+  const int64_t share = RoundUp((ahead.bytes + gridDim.x - 1) / gridDim.x, 128), begin = blockIdx.x * share;
+  FetchByBlock(static_cast<const char*>(ahead.memory) + begin, Least(share, ahead.bytes - begin));
 }
 
 __global__ void __launch_bounds__(kBlockThreads, kDrawingBlocks)

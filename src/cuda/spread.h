@@ -34,9 +34,9 @@ DROPKIT_DEVICE void ClearWord(int64_t base, uint32_t drops, int64_t lo, int64_t 
 
 // ---------------------------------------------------------------- blocks
 
-// The place of a lane's block: its centre, drawn or counted, on each axis.
-DROPKIT_DEVICE void PlaceOf(const Field& field, const Drawn& drawn, int64_t n, int64_t lane, int64_t position,
-                            int64_t at[3]) {
+// The centre of a lane's block on each axis, drawn or counted.
+DROPKIT_DEVICE void CentreOf(const Field& field, const Drawn& drawn, int64_t n, int64_t lane, int64_t position,
+                             int64_t at[3]) {
   if (field.draws_centres) {
     const Words4 words = Draw(drawn.centres_key(), 0, static_cast<uint32_t>(lane), GlobalSample(field, n));
     for (int i = 0; i < 3; ++i) {
@@ -64,7 +64,7 @@ DROPKIT_DEVICE_CALL void ClearBlock(const Field& field, const Drawn& drawn, cons
   const Window window = WindowOf(pieces, part, n, channel);
   if (window.lo >= window.hi) return;
   int64_t at[3], first[3], last[3];
-  PlaceOf(field, drawn, n, lane, lane - channel * field.plan.lanes_per_channel, at);
+  CentreOf(field, drawn, n, lane, lane - channel * field.plan.lanes_per_channel, at);
   DROPKIT_UNROLL
   for (int i = 0; i < 3; ++i) {
     const Axis axis = field.axis[i];

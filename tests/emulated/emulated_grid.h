@@ -31,7 +31,7 @@
 #define DROPKIT_DEVICE_CALL inline
 #define __grid_constant__
 #define DROPKIT_UNROLL
-#define DROPKIT_PREFETCH(address) ::dropkit::cuda::emulated::Prefetch(address)
+#define DROPKIT_FETCH_BYTES 128
 #define DROPKIT_MAIN_LOOP_BEGIN static_cast<void>(0)
 #define DROPKIT_MAIN_LOOP_END static_cast<void>(0)
 
@@ -70,14 +70,18 @@ struct LaunchRecord {
 // Every launch since the start or ForgetLaunches, and how often memory was zeroed.
 const std::vector<LaunchRecord>& Launches();
 int Zeroings();
-// Addresses that were asked for ahead of their use.
-const std::vector<const void*>& Prefetched();
+// What was asked for ahead of its use.
+struct Fetched {
+  const char* address;
+  int64_t bytes;
+};
+std::vector<Fetched> AllFetched();  // the first 65536
 void ForgetLaunches();
 
 // ---- for what is below and runtime.cc
 void RecordZeroing();
-// Reads a byte there, so that an address that is none is seen.
-void Prefetch(const void* address);
+// Reads all of it, so that memory that is none is seen.
+void RecordFetch(const char* address, int64_t bytes);
 // Calls body(context) in every thread of the grid.
 Status RunGrid(int64_t blocks, int threads, void* stream, void (*body)(const void*), const void* context);
 void MeetBlock(const Where& where);
@@ -98,6 +102,8 @@ T Shuffle(uint32_t lanes, T value, int source, const Where& where) {
 }  // namespace dropkit::cuda::emulated
 
 namespace dropkit::cuda {
+
+inline void Fetch(const char* address, int64_t bytes) { emulated::RecordFetch(address, bytes); }
 
 template <typename... Parameters, typename... Arguments>
 Status Launch(void (*kernel)(Parameters...), int64_t blocks, int threads, void* stream, Arguments&&... arguments) {
