@@ -90,9 +90,8 @@ struct Unit {
 
 // The sum of the slots into `kept`; false if one is not there. From the last piece on, whose slot is the likeliest not
 // to be; several loads at once, because the last block of all waits for every one.
-template <class Team>
+template <class Team, int kAtOnce>
 DROPKIT_DEVICE bool SumSlots(const Unit& unit, uint64_t stamp, int64_t* kept) {
-  constexpr int kAtOnce = 4;
   const int lanes = static_cast<int>(Team::Lanes());
   int64_t sum = 0;
   for (int64_t top = unit.count - 1; top >= 0; top -= kAtOnce * lanes) {
@@ -124,7 +123,10 @@ DROPKIT_DEVICE void FinishUnit(const Counting& counting, const Pieces& pieces, c
       __threadfence();
     }
     Team::Meet();  // all read after the fence
-    if (!SumSlots<Team>(unit, stamp, &kept)) return;
+    constexpr int kFew = 4, kMany = 16;
+    const bool many = Team::Lanes() > 1 && unit.count > kFew * Team::Lanes();
+    const bool whole = many ? SumSlots<Team, kMany>(unit, stamp, &kept) : SumSlots<Team, kFew>(unit, stamp, &kept);
+    if (!whole) return;
   }
   StoreKept(counting, pieces, unit.n, unit.c, kept * counting.weight, Team::Lane(), Team::Lanes());
 }
