@@ -199,6 +199,16 @@ TEST(EmulatedDropTest, RangesOfEveryKind) {
   emulated::SetThreads(0);
 }
 
+// With a workspace for what the tests below call themselves.
+Exec With(const char* backend) {
+  alignas(64) static uint64_t scratch[512];
+  Exec exec;
+  exec.backend = backend;
+  exec.scratch = scratch;
+  exec.scratch_bytes = sizeof(scratch);
+  return exec;
+}
+
 // Channels last in boxes: in vectors, by elements where x is off their boundary, more than one step of the main loop.
 TEST(EmulatedDropTest, Boxes) {
   std::mt19937_64 random(8);
@@ -228,15 +238,11 @@ TEST(EmulatedDropTest, XIsFetchedAhead) {
   Spec spec;
   ASSERT_TRUE(ParseSpec("dropblock:block=3", &spec).ok());
   const uint64_t key[2] = {1, 2};
-  alignas(64) static uint64_t scratch[512];
   for (const int64_t samples : {1, 40}) {  // less than a third of the emulated cache, and more
     static float x[40 * 100], y[40 * 100];
     const View from = DenseView(x, DType::kF32, samples, 1, {10, 10});
     const View to = DenseView(y, DType::kF32, samples, 1, {10, 10});
-    Exec exec;
-    exec.backend = "cuda";
-    exec.scratch = scratch;
-    exec.scratch_bytes = sizeof(scratch);
+    const Exec exec = With("cuda");
     MaskStorage storage;
     ASSERT_TRUE(storage.Reserve(spec, from).ok());
     emulated::ForgetLaunches();
@@ -263,16 +269,12 @@ TEST(EmulatedDropTest, XIsFetchedAhead) {
 TEST(EmulatedDropTest, ElementsOffTheirBoundaryAreRefused) {
   std::vector<uint8_t> in(64), out(64);
   const uint64_t key[2] = {1, 2};
-  alignas(64) static uint64_t scratch[512];
   for (const char* line : {"dropout", "dropblock:block=3"}) {
     Spec spec;
     ASSERT_TRUE(ParseSpec(line, &spec).ok());
     const View x = DenseView(in.data() + 2, DType::kF32, 1, 1, {3, 3}),
                y = DenseView(out.data(), DType::kF32, 1, 1, {3, 3});
-    Exec exec;
-    exec.backend = "cuda";
-    exec.scratch = scratch;
-    exec.scratch_bytes = sizeof(scratch);
+    const Exec exec = With("cuda");
     MaskStorage storage;
     ASSERT_TRUE(storage.Reserve(spec, x).ok());
     storage.mask.bits[0] = 0x1234;
@@ -305,12 +307,8 @@ TEST(EmulatedDropTest, StridedX) {
   from.size[0] = 5;
   from.stride[0] = 20;
   const uint64_t key[2] = {1, 2};
-  alignas(64) static uint64_t scratch[512];
   for (const char* backend : {"reference", "cuda"}) {
-    Exec exec;
-    exec.backend = backend;
-    exec.scratch = scratch;
-    exec.scratch_bytes = sizeof(scratch);
+    const Exec exec = With(backend);
     MaskStorage storage;
     ASSERT_TRUE(storage.Reserve(spec, from).ok());
     const bool device = std::string(backend) == "cuda";

@@ -10,7 +10,7 @@
 // vector's; its accesses to global memory must be 128 bits wide (mask_bits.h has those for a mask in global memory). No
 // barrier is used here: what Bits reads in shared memory must be complete before.
 //
-// Place says where element e of the range lies in x and y: `int64_t At(int64_t e) const`, and whether that is one run
+// Order says where element e of the range lies in x and y: `int64_t At(int64_t e) const`, and whether that is one run
 // of memory. Runs of several are whole vectors long and apart.
 #ifndef DROPKIT_SRC_CUDA_APPLY_RANGE_H_
 #define DROPKIT_SRC_CUDA_APPLY_RANGE_H_
@@ -83,7 +83,7 @@ DROPKIT_DEVICE void Prefetch(const T* x, int64_t begin, int64_t end, const Runs&
   if (order.is_one_run()) return FetchByBlock(x + order.At(begin), (end - begin) * static_cast<int64_t>(sizeof(T)));
   const int64_t run = order.length.divisor;
   for (int64_t e = begin + threadIdx.x * run; e < end; e += blockDim.x * run) {
-    FetchByThread(x + order.At(e), run * static_cast<int64_t>(sizeof(T)));
+    FetchRange(x + order.At(e), run * static_cast<int64_t>(sizeof(T)), 0, 1);
   }
 }
 

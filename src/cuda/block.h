@@ -17,19 +17,14 @@ DROPKIT_DEVICE T WarpSum(T value) {
   return value;
 }
 
-// Has a range of valid memory fetched into the second-level cache. The whole block, or one thread.
-DROPKIT_DEVICE void FetchByBlock(const void* from, int64_t bytes) {
+// Has a range of valid memory fetched into the second-level cache: the requests of thread number `thread` of `threads`.
+DROPKIT_DEVICE void FetchRange(const void* from, int64_t bytes, unsigned thread, unsigned threads) {
   const int64_t step = DROPKIT_FETCH_BYTES;
-  for (int64_t at = threadIdx.x * step; at < bytes; at += blockDim.x * step) {
+  for (int64_t at = thread * step; at < bytes; at += threads * step) {
     Fetch(static_cast<const char*>(from) + at, bytes - at < step ? bytes - at : step);
   }
 }
-DROPKIT_DEVICE void FetchByThread(const void* from, int64_t bytes) {
-  const int64_t step = DROPKIT_FETCH_BYTES;
-  for (int64_t at = 0; at < bytes; at += step) {
-    Fetch(static_cast<const char*>(from) + at, bytes - at < step ? bytes - at : step);
-  }
-}
+DROPKIT_DEVICE void FetchByBlock(const void* from, int64_t bytes) { FetchRange(from, bytes, threadIdx.x, blockDim.x); }
 
 }  // namespace dropkit::cuda
 

@@ -34,9 +34,9 @@ DROPKIT_DEVICE DrawMemory& Memory() {
 DROPKIT_DEVICE int64_t Least(int64_t a, int64_t b) { return a < b ? a : b; }
 DROPKIT_DEVICE int64_t Most(int64_t a, int64_t b) { return a < b ? b : a; }
 
-// Memory's words [first, first + count), and up to three more; `first` is a multiple of 4.
-DROPKIT_DEVICE void FillWords(uint32_t* words, int first, int count, uint32_t value) {
-  uint4* vectors = reinterpret_cast<uint4*>(words + first);
+// `count` words of the memory, and up to three more; the first one's number is a multiple of 4.
+DROPKIT_DEVICE void FillWords(uint32_t* words, int count, uint32_t value) {
+  uint4* vectors = reinterpret_cast<uint4*>(words);
   for (int i = static_cast<int>(threadIdx.x); i * 4 < count; i += static_cast<int>(blockDim.x)) {
     vectors[i] = {value, value, value, value};
   }

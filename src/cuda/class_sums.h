@@ -1,9 +1,9 @@
 // rate.h's sums over a map's classes of coverage, by a block: powers side by side, a thread a class, and each of the
 // two sums by one thread in the written order, so they are the host's to the bit.
 //
-// A p in the device's memory needs them at the start of a launch (rate=calibrated some ten times, a Newton step each),
-// and one thread alone would take a microsecond for 49 classes. Maps with more classes than there is room for are left
-// to that one thread. All threads of a block must come here together.
+// A p in the device's memory needs them at the start of a launch, with rate=calibrated once for each step of Newton's
+// method, and one thread alone would do thousands of operations in turn. Maps with more classes than there is room for
+// are left to one thread all the same. All threads of a block must come here together.
 #ifndef DROPKIT_SRC_CUDA_CLASS_SUMS_H_
 #define DROPKIT_SRC_CUDA_CLASS_SUMS_H_
 

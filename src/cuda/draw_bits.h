@@ -76,7 +76,7 @@ DROPKIT_DEVICE void SpreadDrawn(const Field& field, const Drawn& drawn, const Pi
 DROPKIT_DEVICE void DrawWords(const Field& field, const Drawn& drawn, const Pieces& pieces, const Part& part,
                               const Reach& reach, const Tiles& tiles, int64_t first, int count) {
   constexpr int kGroups = kTileLanes / kGroupLanes;
-  FillWords(Memory().fired, 0, count * kTileWords32, 0);
+  FillWords(Memory().fired, count * kTileWords32, 0);
   __syncthreads();
   const auto tile_at = [&](int64_t i) { return TileAt<kTileLanes>(field, pieces, part, reach, tiles, first + i); };
   ForEachDrawn(
@@ -189,7 +189,7 @@ DROPKIT_DEVICE void ForEachColumn(const Part& part, By by_groups, To to) {
 
 // Channels [c0, c1) x positions [q0, q1) of sample n, as rows of positions. The whole block; ready when it returns.
 DROPKIT_DEVICE_CALL void DrawRows(const Field& field, const Drawn& drawn, const Pieces& pieces, const Part& part) {
-  FillWords(Memory().bits, kOutWords, static_cast<int>((part.c1 - part.c0) * part.row_words), ~0u);
+  FillWords(Memory().bits + kOutWords, static_cast<int>((part.c1 - part.c0) * part.row_words), ~0u);
   __syncthreads();
   DropInPart(field, drawn, pieces, part);
 }
@@ -230,7 +230,7 @@ DROPKIT_DEVICE void DrawInterleaved(const Field& field, const Drawn& drawn, cons
 // the last word are unspecified. The whole block; ready when it returns.
 DROPKIT_DEVICE_CALL void DrawBits(const Field& field, const Drawn& drawn, const Pieces& pieces, int64_t begin,
                                   int64_t end) {
-  FillWords(Memory().bits, 0, static_cast<int>((end - begin + 31) / 32), pieces.interleaved ? 0 : ~0u);
+  FillWords(Memory().bits, static_cast<int>((end - begin + 31) / 32), pieces.interleaved ? 0 : ~0u);
   StartPiece();
   __syncthreads();
   if (!pieces.interleaved) {

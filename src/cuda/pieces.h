@@ -3,8 +3,8 @@
 // A piece is a range of bits in the mask's order, of whole 128-bit vectors. Where channels are innermost (channels
 // last, more than one cell and one channel), lanes that follow each other lie far apart, so a range would be drawn from
 // many tiles for a few lanes of each. There a piece is a box: some channels (whole 32-bit words of them) by many
-// positions of one sample. Only where channels fill no whole words it is a range still, as large as the memory allows.
-// Either is drawn as rows, a channel each, and transposed; see draw_bits.h.
+// positions of one sample. Only where channels fill no whole words it is a range still, of many positions where the map
+// has them. Either is drawn as rows, a channel each, and transposed; see draw_bits.h.
 #ifndef DROPKIT_SRC_CUDA_PIECES_H_
 #define DROPKIT_SRC_CUDA_PIECES_H_
 
@@ -58,7 +58,7 @@ inline void CutBoxes(int64_t wanted, Pieces* pieces) {
   int64_t fewest = INT64_MAX, parts = 0;
   for (int64_t width = channels % 64 == 0 ? 64 : 32; width <= std::min(channels, kMostWidth); width += 32) {
     if (channels % width != 0) continue;
-    const int64_t needed = (map + MostPositions(map, width) - 1) / MostPositions(map, width);
+    const int64_t most = MostPositions(map, width), needed = (map + most - 1) / most;
     if (channels / width * needed >= fewest) continue;
     fewest = channels / width * needed;
     pieces->box_channels = width;
